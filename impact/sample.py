@@ -1,0 +1,232 @@
+"""Who can answer: the units of a study as arrays, with their weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from impact.study import Event, Outcome, Study
+
+Array = np.ndarray
+
+
+class ImpactWarning(UserWarning):
+    """Something a reader of the estimate should know. The same words are a note on the result."""
+
+
+class Nuisance(NamedTuple):
+    """How weights were estimated, so that their error can be carried into every estimate.
+
+    ``influence`` (n, p): what each unit adds to the error of the p parameters, which is its
+    weight before the design times the derivative of the parameters in that weight.
+    ``gradient`` (n, p): the derivative of each unit's new weight in the parameters.
+    """
+
+    influence: Array
+    gradient: Array
+
+
+class Durations(NamedTuple):
+    """Times to an event: ``status`` is 0 for censored and k for the k-th cause of the study."""
+
+    time: Array
+    status: Array
+    entry: Array | None = None
+
+
+class FlowStep(NamedTuple):
+    """A line of the flow of exclusions: who is left after a step, by arm."""
+
+    step: str
+    treated: int
+    comparison: int
+    other: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.treated + self.comparison + self.other
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The units of a study as arrays, with their weights. There is one row per unit, always.
+
+    Made by :func:`impact.emulate`; designs return a new sample with other weights.
+
+    Attributes
+    ----------
+    study : Study
+    unit : (n,) labels of the units; never shown
+    outcomes : name to (n,) array, (n, T) matrix for an outcome over time, or ``Durations``
+    periods : name to (T,) array, for the outcomes that are matrices
+    covariates : (n, p) design columns of full rank, without intercept
+    covariate_names : p names
+    characteristics : (n, q) all columns to judge balance on, with every level of each factor
+    characteristic_names : q names
+    terms : covariate term to the positions of its columns in ``characteristics``
+    sampling : (n,) weights before any design
+    weights : (n,) weights now; zero leaves a unit out
+    cluster : (n,) integer codes; units of one cluster are dependent
+    treated : (n,) bool
+    adoption : (n,) float, infinity for never, or None
+    strata : (n,) integer codes of matched sets, negative for unmatched units, or None
+    score : (n,) estimated probability of treatment, or None
+    nuisance : how the weights were estimated, or None
+    flow, steps, notes : what happened to the units, what was done, what to keep in mind
+    fingerprint : digest of the study and of the data it used
+    formula : the formulaic specification of the covariates, with the levels and knots seen
+    """
+
+    study: Study
+    unit: Array
+    outcomes: Mapping[str, Any]
+    periods: Mapping[str, Array]
+    covariates: Array
+    covariate_names: tuple[str, ...]
+    characteristics: Array
+    characteristic_names: tuple[str, ...]
+    terms: Mapping[str, tuple[int, ...]]
+    sampling: Array
+    weights: Array
+    cluster: Array
+    treated: Array
+    adoption: Array | None = None
+    strata: Array | None = None
+    score: Array | None = None
+    nuisance: Nuisance | None = None
+    flow: tuple[FlowStep, ...] = ()
+    steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    fingerprint: str = ""
+    formula: Any = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    def __repr__(self) -> str:
+        last = self.flow[-1]
+        lines = [f"Sample of “{self.study.title}”: {last.treated} treated, {last.comparison} comparison units"]
+        lines += [f"  {s.step}: {s.treated} treated, {s.comparison} comparison" for s in self.flow]
+        lines += [f"  step: {s}" for s in self.steps] + [f"  note: {n}" for n in self.notes]
+        return "\n".join(lines)
+
+    # ---- asking ---------------------------------------------------------------------------
+
+    def outcome(self, name: str | None = None) -> Any:
+        """The values of the named outcome, or of the study's first."""
+        return self.outcomes[self.study.find(name).name if name else next(iter(self.outcomes))]
+
+    def words(self, name: str) -> str:
+        """What the named outcome is called in tables and figures."""
+        return self.study.find(name).words
+
+    def measured(self, outcome: str | Sequence[str] | None = None) -> tuple[Outcome, ...]:
+        """The measured outcomes asked for; all of the study's, if none is named."""
+        return self._asked(outcome, Outcome, "an outcome measured on each unit", "Outcome")
+
+    def events(self, outcome: str | Sequence[str] | None = None) -> tuple[Event, ...]:
+        """The times to an event asked for; all of the study's, if none is named."""
+        return self._asked(outcome, Event, "a time to an event", "Event")
+
+    def _asked(self, names: str | Sequence[str] | None, kind: type, what: str, noun: str) -> tuple[Any, ...]:
+        if names is None:
+            found = tuple(o for o in self.study.outcomes if isinstance(o, kind))
+            if not found:
+                raise ValueError(f"This needs {what}, and the study “{self.study.title}” has none: add an {noun} to it.")
+            return found
+        found = tuple(self.study.find(n) for n in ([names] if isinstance(names, str) else names))
+        strange = [o.name for o in found if not isinstance(o, kind)]
+        if strange:
+            raise ValueError(f"This needs {what}, and `{strange[0]}` is not one: name an {noun} of the study.")
+        return found
+
+    @property
+    def arms(self) -> dict[str, Array]:
+        """The arms by name, treated first: who is in each, as (n,) bool."""
+        if self.study.treatment is None:
+            raise ValueError(
+                f"This compares two arms, and the study “{self.study.title}” has staggered adoption instead: "
+                "use the estimators of `impact.did`, or give the study a `treatment`."
+            )
+        names = str(self.study.treated), str(self.study.comparison)
+        return {names[0]: self.treated, names[1]: ~self.treated}
+
+    def design(self) -> Array:
+        """(n, 1 + p): the covariates with an intercept before them."""
+        return np.column_stack([np.ones(len(self)), self.covariates])
+
+    def columns_of(self, term: str) -> tuple[int, ...]:
+        """Positions in ``characteristics`` of a covariate, named as the study's term or as its column."""
+        for name in (term, f"C({term})"):
+            if name in self.terms:
+                return self.terms[name]
+        raise KeyError(f"`{term}` is not among the covariates of the study: it has {', '.join(self.terms) or 'none'}.")
+
+    # ---- designing ------------------------------------------------------------------------
+
+    def reweight(
+        self,
+        weights: Array,
+        *,
+        step: str,
+        strata: Array | None = None,
+        nuisance: Nuisance | None = None,
+        score: Array | None = None,
+        notes: Iterable[str] = (),
+        flow: str | None = None,
+    ) -> Sample:
+        """The same units with new weights.
+
+        ``step`` says in words what was done; ``flow``, if given, adds a line to the flow of
+        exclusions that counts the units with a positive weight. Matched sets (``strata``)
+        become the clusters, unless the study named its own.
+        """
+        if self.nuisance is not None:
+            raise ValueError(
+                f"This sample's weights were already estimated ({self.steps[-1]}), and the error of a second "
+                "design on top is not known: start from the sample that `emulate` returned."
+            )
+        said = caution(notes)
+        keeps = strata is None or self.study.cluster is not None
+        used = np.asarray(weights) > 0
+        line = () if flow is None else (_count(flow, self.treated, used),)
+        return replace(
+            self,
+            weights=np.asarray(weights, float),
+            strata=strata,
+            nuisance=nuisance,
+            score=self.score if score is None else score,
+            cluster=self.cluster if keeps else np.unique(strata, return_inverse=True)[1],
+            steps=(*self.steps, step),
+            notes=tuple(dict.fromkeys((*self.notes, *said))),
+            flow=(*self.flow, *line),
+        )
+
+    def take(self, rows: Array) -> Sample:
+        """The sample of these rows (positions or mask): reordered, repeated or left out."""
+
+        def pick(value: Any) -> Any:
+            if isinstance(value, Durations | Nuisance):
+                return type(value)(*(pick(v) for v in value))
+            return value[rows] if isinstance(value, np.ndarray) else value
+
+        by_row = ("unit", "covariates", "characteristics", "sampling", "weights", "cluster", "treated", "adoption",
+                  "strata", "score", "nuisance")  # fmt: skip
+        picked = {f.name: pick(getattr(self, f.name)) for f in fields(self) if f.name in by_row}
+        return replace(self, outcomes={k: pick(v) for k, v in self.outcomes.items()}, **picked)
+
+
+def caution(notes: Iterable[str]) -> tuple[str, ...]:
+    """Warn of each note, and hand the notes on to be kept with the result."""
+    said = tuple(notes)
+    for note in said:
+        warnings.warn(note, ImpactWarning, stacklevel=3)
+    return said
+
+
+def _count(step: str, treated: Array, used: Array) -> FlowStep:
+    return FlowStep(step, int((treated & used).sum()), int((~treated & used).sum()))

@@ -1,0 +1,366 @@
+"""The question: a target trial, declared before any data is seen."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from impact import toml
+
+ESTIMANDS = {
+    "ATT": "average effect on the treated (ATT)",
+    "ATC": "average effect on the comparison group, had it been treated (ATC)",
+    "ATE": "average effect on everybody eligible (ATE)",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A quantity measured on each unit: once, or in each of several periods.
+
+    Parameters
+    ----------
+    column : str
+        The column that holds it. For an outcome seen over time in one column a period,
+        a pattern with ``{}`` in the place of the period, as in ``"employed_{}"``.
+    label : str
+        What it is called in tables and figures; the name, if empty.
+    unit : str
+        The unit of measurement in words, such as ``"euro"``.
+    periods : iterable of numbers, optional
+        The periods of a pattern, in order, as in ``range(1, 19)``.
+    per : str
+        What a period is, in words, for axes: ``"month since enrolment"``.
+    """
+
+    column: str
+    label: str = ""
+    unit: str = ""
+    periods: tuple[float, ...] | None = None
+    per: str = "period"
+
+    def __post_init__(self) -> None:
+        if self.periods is not None:
+            object.__setattr__(self, "periods", tuple(self.periods))
+            if "{}" not in self.column:
+                raise ValueError(
+                    f"The outcome `{self.column}` has periods but its name has no place for them: "
+                    "write the column as a pattern such as `employed_{}`."
+                )
+            if not self.periods:
+                raise ValueError(f"The outcome `{self.column}` has an empty list of periods: name at least one.")
+
+    @property
+    def name(self) -> str:
+        """The key of this outcome in a sample: the column, or the pattern without its ``{}``."""
+        return self.column if self.periods is None else self.column.replace("{}", "").strip(" _-.")
+
+    @property
+    def words(self) -> str:
+        return self.label or self.name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table that this outcome needs."""
+        if self.periods is None:
+            return (self.column,)
+        return tuple(self.column.replace("{}", f"{p:g}") for p in self.periods)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A time to an event that may compete with others.
+
+    Parameters
+    ----------
+    duration : str
+        Column with the time from time zero to the event, or to the end of observation.
+        With ``since``, a date column: the day of the event or of the end of observation.
+    status : str
+        Column with what ended the duration.
+    causes : mapping
+        Names the codes of ``status`` in words, in the order to be shown: ``{1: "job"}``.
+    label : str
+        What the time is called in tables and figures.
+    censored : object
+        The code of ``status`` for units still without an event. Any code that is neither
+        this nor in ``causes`` is refused.
+    unit : str
+        Unit of the duration: ``"days"``, ``"weeks"``, ``"months"`` or ``"years"``.
+    since : str, optional
+        Date column with time zero, if ``duration`` is a date. A month is 365.25/12 days.
+    entry : str, optional
+        Column with the time at which a unit came under observation (delayed entry),
+        measured like ``duration``; a unit is at risk after it.
+    """
+
+    duration: str
+    status: str
+    causes: Mapping[Any, str]
+    label: str = ""
+    censored: Any = 0
+    unit: str = "months"
+    since: str | None = None
+    entry: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "causes", dict(self.causes))
+        if not self.causes:
+            raise ValueError(f"The event `{self.duration}` names no causes: write at least one, as in {{1: 'job'}}.")
+        if self.censored in self.causes:
+            raise ValueError(
+                f"The event `{self.duration}` uses the code {self.censored!r} both for censoring and for "
+                f"{self.causes[self.censored]!r}: give one of them another code."
+            )
+        if len(set(self.causes.values())) < len(self.causes):
+            raise ValueError(f"The event `{self.duration}` gives two causes the same name: name each once.")
+        if self.unit not in ("days", "weeks", "months", "years"):
+            raise ValueError(f"The event `{self.duration}` has unit {self.unit!r}: use days, weeks, months or years.")
+
+    @property
+    def name(self) -> str:
+        """The key of this event in a sample: its duration column."""
+        return self.duration
+
+    @property
+    def words(self) -> str:
+        return self.label or self.name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table that this event needs."""
+        return tuple(c for c in (self.duration, self.status, self.since, self.entry) if c is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """The protocol of the trial we would have run.
+
+    It holds names of columns and values, never data: it can be written, read and
+    printed before the data arrive, and applied to more than one table.
+
+    Parameters
+    ----------
+    title : str
+    unit : str
+        Column that identifies a unit (person, firm, area).
+    outcomes : Outcome, Event, or several of them
+    treatment, treated, comparison : column and its two values
+        Who got the programme and who got the comparison. Rows with other values are
+        left out and counted.
+    adoption : column
+        When a unit was first treated (empty: never), for staggered programmes.
+        A study names either ``treatment`` or ``adoption``.
+    never : number, optional
+        A code of ``adoption`` that means never treated, besides an empty cell.
+    period : column, optional
+        Calendar period of long tables (one row per unit and period).
+    covariates : column names or formula terms
+        ``"age"``, ``"C(education)"``, ``"bs(income, 4)"``, ``"age:sex"``.
+    eligibility : mapping
+        Rule in words to rule on columns: ``{"aged 30 or over": "age >= 30"}``.
+    time_zero, follow_up : str
+        In words.
+    estimand : ``"ATT"``, ``"ATC"`` or ``"ATE"``
+    cluster : column, optional
+        Units of one cluster are not independent (households, offices, areas).
+    weights : column, optional
+        Sampling weights.
+    missing : ``"error"`` or ``"drop"``
+        Whether a missing covariate, outcome or treatment stops the study, or excludes the
+        unit and counts it in the flow.
+
+    References
+    ----------
+    hernan2016 (the target trial).
+    """
+
+    title: str
+    unit: str
+    outcomes: tuple[Outcome | Event, ...]
+    treatment: str | None = None
+    treated: Any = 1
+    comparison: Any = 0
+    adoption: str | None = None
+    never: float | None = None
+    period: str | None = None
+    covariates: tuple[str, ...] = ()
+    eligibility: Mapping[str, str] = field(default_factory=dict)
+    time_zero: str = ""
+    follow_up: str = ""
+    estimand: str = "ATT"
+    cluster: str | None = None
+    weights: str | None = None
+    missing: str = "error"
+
+    def __post_init__(self) -> None:
+        _set(self, "outcomes", _tuple(self.outcomes, (Outcome, Event)))
+        _set(self, "covariates", tuple(dict.fromkeys(_tuple(self.covariates, str))))
+        _set(self, "eligibility", dict(self.eligibility))
+        self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> None:
+        if (self.treatment is None) == (self.adoption is None):
+            raise ValueError(
+                "A study names either `treatment` (who is treated) or `adoption` (when each unit is first "
+                "treated), not both and not neither: set one of them."
+            )
+        if not self.outcomes:
+            raise ValueError("A study needs at least one outcome: add an Outcome or an Event.")
+        names = [o.name for o in self.outcomes]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"The study names {_list(twice)} more than once among its outcomes: name each once.")
+        if self.treatment is not None and self.treated == self.comparison:
+            raise ValueError("The study gives `treated` and `comparison` the same value: give each arm its own.")
+        if self.estimand not in ESTIMANDS:
+            raise ValueError(f"`estimand` is one of {', '.join(ESTIMANDS)}, not {self.estimand!r}.")
+        if self.missing not in ("error", "drop"):
+            raise ValueError(f"`missing` is 'error' or 'drop', not {self.missing!r}.")
+        if self.adoption is not None and self.period is None and not any(
+            isinstance(o, Outcome) and o.periods for o in self.outcomes
+        ):
+            raise ValueError(
+                f"A study of staggered adoption (`{self.adoption}`) needs outcomes over time: name the `period` column "
+                "of a long table, or give an Outcome its `periods`."
+            )
+
+    def revise(self, **changes: Any) -> Study:
+        """The same study with some parts of its protocol changed."""
+        known = {f.name for f in fields(self)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise KeyError(f"A study has no {_list(unknown)}: it has {_list(sorted(known))}.")
+        return replace(self, **changes)
+
+    def find(self, name: str) -> Outcome | Event:
+        """The outcome or event of that name."""
+        for outcome in self.outcomes:
+            if outcome.name == name:
+                return outcome
+        raise KeyError(f"The study has no outcome {name!r}: it has {_list(o.name for o in self.outcomes)}.")
+
+    def protocol(self) -> dict[str, str]:
+        """The elements of the target trial in words, in the order a reader expects them."""
+        if self.treatment:
+            arms = f"{self.treated} versus {self.comparison} ({self.treatment})"
+        else:
+            arms = f"first treated at {self.adoption}, against units not yet or never treated"
+        elements = {
+            "Eligibility": "; ".join(self.eligibility) or "all units in the data",
+            "Treatment strategies": arms,
+            "Assignment": "observed, not randomised: made comparable on the covariates listed under adjustment"
+            if self.covariates
+            else "observed, with no adjustment for covariates",
+            "Time zero": self.time_zero or "not stated",
+            "Follow-up": self.follow_up or "not stated",
+            "Outcomes": "; ".join(_outcome_words(o) for o in self.outcomes),
+            "Causal contrast": ESTIMANDS[self.estimand],
+            "Adjustment": ", ".join(self.covariates) or "none",
+        }
+        if self.cluster:
+            elements["Clusters"] = f"units of the same {self.cluster} are taken as dependent"
+        if self.weights:
+            elements["Sampling weights"] = self.weights
+        elements["Missing values"] = (
+            "stop the study" if self.missing == "error" else "exclude the unit, counted in the flow"
+        )
+        return elements
+
+    def to_toml(self) -> str:
+        """The study as TOML text, which :meth:`from_toml` reads back to an equal study."""
+        content: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "outcomes" or value is None or value == f.default or value == () or value == {}:
+                continue
+            content[f.name] = list(value) if isinstance(value, tuple) else value
+        content["outcomes"] = [_outcome_table(o) for o in self.outcomes]
+        return toml.dumps(content)
+
+    @classmethod
+    def from_toml(cls, text: str) -> Study:
+        """Read a study from TOML text. Codes of ``causes`` that look like whole numbers are read as such."""
+        return cls.from_mapping(toml.loads(text))
+
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any]) -> Study:
+        """A study from plain nested values, as a TOML or JSON file holds them."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(content) - known)
+        if unknown:
+            raise KeyError(f"The study file has {_list(unknown)}, which no study has: it may have {_list(sorted(known))}.")
+        for needed in ("title", "unit", "outcomes"):
+            if needed not in content:
+                raise KeyError(f"The study file lacks `{needed}`: add it.")
+        return cls(**{**content, "outcomes": tuple(_outcome_of(t) for t in content["outcomes"])})
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns named outright: all but those inside covariate terms and eligibility rules."""
+        named = [self.unit, self.treatment, self.adoption, self.period, self.cluster, self.weights]
+        for outcome in self.outcomes:
+            named += outcome.columns
+        return tuple(dict.fromkeys(c for c in named if c is not None))
+
+
+def _outcome_words(outcome: Outcome | Event) -> str:
+    if isinstance(outcome, Event):
+        return f"{outcome.words} ({outcome.unit}), ending in {', '.join(outcome.causes.values())}"
+    words = outcome.words + (f" ({outcome.unit})" if outcome.unit else "")
+    if outcome.periods is None:
+        return words
+    return f"{words}, {outcome.per} {outcome.periods[0]:g} to {outcome.periods[-1]:g}"
+
+
+def _outcome_table(outcome: Outcome | Event) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for f in fields(outcome):
+        value = getattr(outcome, f.name)
+        if value is None or value == f.default:
+            continue
+        if f.name == "causes":
+            value = {str(code): word for code, word in value.items()}
+        table[f.name] = list(value) if isinstance(value, tuple) else value
+    return table
+
+
+def _outcome_of(table: Mapping[str, Any]) -> Outcome | Event:
+    kind: type = Event if "causes" in table else Outcome
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise KeyError(f"An outcome in the study file has {_list(unknown)}: it may have {_list(sorted(known))}.")
+    lacking = [k for k in (("duration", "status") if kind is Event else ("column",)) if k not in table]
+    if lacking:
+        raise KeyError(f"An outcome in the study file lacks {_list(lacking)}: add it.")
+    values = dict(table)
+    if "causes" in values:
+        values["causes"] = {_code(k): v for k, v in values["causes"].items()}
+    return kind(**values)
+
+
+def _code(key: str) -> Any:
+    """TOML keys are text: ``1`` as a key means the number one."""
+    sign, digits = (key[:1], key[1:]) if key[:1] == "-" else ("", key)
+    plain = bool(digits) and set(digits) <= set(string.digits) and (digits == "0" or digits[0] != "0")
+    return int(sign + digits) if plain else key
+
+
+def _tuple(value: Any, single: type | tuple[type, ...]) -> tuple[Any, ...]:
+    items = (value,) if isinstance(value, single) else tuple(value)
+    strange = [type(i).__name__ for i in items if not isinstance(i, single)]
+    if strange:
+        kinds = single if isinstance(single, tuple) else (single,)
+        raise TypeError(f"Expected {' or '.join(k.__name__ for k in kinds)}, found {_list(sorted(set(strange)))}.")
+    return items
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names)
+
+
+def _set(study: Study, name: str, value: Any) -> None:
+    object.__setattr__(study, name, value)
