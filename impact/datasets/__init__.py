@@ -1,0 +1,7 @@
+"""Simulated registers with a known truth, to learn on and to test with. No person in them exists."""
+
+from __future__ import annotations
+
+from impact.datasets.helsinki import Helsinki, helsinki
+
+__all__ = ["Helsinki", "helsinki"]
