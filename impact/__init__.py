@@ -1,6 +1,24 @@
 """Impact evaluation: from a target trial, through a sample, to an estimate."""
 
+from impact.check import Check
 from impact.emulation import emulate
-from impact.sample import Durations, ImpactWarning, Nuisance, Sample
+from impact.estimate import Estimate, stack
+from impact.sample import Durations, FlowStep, ImpactWarning, Nuisance, Sample
 from impact.study import Event, Outcome, Study
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Check",
+    "Durations",
+    "Estimate",
+    "Event",
+    "FlowStep",
+    "ImpactWarning",
+    "Nuisance",
+    "Outcome",
+    "Sample",
+    "Study",
+    "emulate",
+    "stack",
+]

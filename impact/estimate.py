@@ -1,0 +1,441 @@
+"""The answer: values, and what each unit contributed to their error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from impact.sample import Sample
+from impact.scales import SCALES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = np.ndarray
+_VALUES = ("estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high")
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A labelled vector of estimates and each unit's contribution to its error.
+
+    The score of unit i for a value θ is ``w_i ∂θ/∂w_i``, where ``w_i`` is the unit's weight:
+    the infinitesimal jackknife. The covariance is the sum over the G clusters of the outer
+    products of their summed scores, times G / (G - 1). Whatever is done to the values is done
+    to the scores, so any two estimates on the same units can be compared, joined or averaged.
+
+    Only what may leave the room is pickled: values, covariance, counts and words, never scores.
+
+    Attributes
+    ----------
+    index : (k rows) labels of the values
+    value : (k,)
+    scores : (n, k), or None in the released form
+    unit, cluster : (n,), or None in the released form
+    covariance : (k, k), given when there are no scores
+    degrees : degrees of freedom of the t reference, given when there are no scores
+    counts : units, clusters and arms behind the values
+    estimand, method : in words
+    scale : the scale on which intervals are symmetric: identity, log, loglog or logit
+    kind : how it is drawn: points, path or steps
+    axes : words for the axes and headings, by column
+    percent : whether the values are probabilities, shown in per cent
+    references, notes : keys of the bibliography; what to keep in mind
+
+    References
+    ----------
+    jaeckel1972, efron1982 (the infinitesimal jackknife).
+    """
+
+    index: pd.DataFrame
+    value: Array
+    scores: Array | None = field(repr=False)
+    unit: Array | None = field(repr=False)
+    cluster: Array | None = field(repr=False)
+    covariance: Array | None = None
+    degrees: float | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    estimand: str = ""
+    method: str = ""
+    scale: str = "identity"
+    kind: str = "points"
+    axes: Mapping[str, str] = field(default_factory=dict)
+    percent: bool = False
+    references: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    # ---- making ---------------------------------------------------------------------------
+
+    @classmethod
+    def of(cls, sample: Sample, labels: Mapping[str, Any], value: Any, scores: Any, **about: Any) -> Estimate:
+        """What an estimator returns: values and scores, in the order of the sample's rows.
+
+        ``scores`` are ``weights_i ∂value/∂weights_i`` at the sample's own weights; the error of
+        weights that were estimated is added here.
+        """
+        value = np.atleast_1d(np.asarray(value, float))
+        scores = np.asarray(scores, float).reshape(len(sample), len(value))
+        if sample.nuisance is not None:
+            scores = scores + _weight_error(sample, scores)
+        live = (sample.weights > 0) | (sample.nuisance is not None)
+        about["method"] = "; ".join(w for w in (*sample.steps, about.get("method", "")) if w)
+        about["notes"] = tuple(dict.fromkeys((*about.get("notes", ()), *sample.notes)))
+        cluster = np.unique(sample.cluster[live], return_inverse=True)[1]
+        _refuse_one_cluster(int(cluster.max(initial=-1)) + 1, sample)
+        used = sample.weights > 0
+        counts = {"units": int(used.sum()), "clusters": int(cluster.max()) + 1,
+                  "treated": int((used & sample.treated).sum()), "comparison": int((used & ~sample.treated).sum())}  # fmt: skip
+        return cls(_index(labels, len(value)), value, scores[live], sample.unit[live], cluster, counts=counts, **about)
+
+    @classmethod
+    def of_covariance(
+        cls, labels: Mapping[str, Any], value: Any, covariance: Any, *, df: float = np.inf, **about: Any
+    ) -> Estimate:
+        """An estimate whose variance comes from a published formula instead of scores."""
+        value = np.atleast_1d(np.asarray(value, float))
+        covariance = np.asarray(covariance, float).reshape(len(value), len(value))
+        return cls(_index(labels, len(value)), value, None, None, None, covariance, float(df), **about)
+
+    @classmethod
+    def of_draws(cls, labels: Mapping[str, Any], value: Any, draws: Any, **about: Any) -> Estimate:
+        """An estimate whose covariance is that of (B, k) bootstrap or simulation draws."""
+        draws = np.atleast_2d(np.asarray(draws, float))
+        if len(draws) < 2:
+            raise ValueError(f"A covariance from draws needs at least two, not {len(draws)}: draw more.")
+        return cls.of_covariance(labels, value, np.cov(draws, rowvar=False), **about)
+
+    # ---- error ----------------------------------------------------------------------------
+
+    @cached_property
+    def _by_cluster(self) -> Array:
+        assert self.scores is not None and self.cluster is not None
+        summed = np.zeros((int(self.cluster.max()) + 1, self.scores.shape[1]))
+        np.add.at(summed, self.cluster, self.scores)
+        return summed
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom: the clusters, less one."""
+        if self.scores is None:
+            return float(self.degrees if self.degrees is not None else np.inf)
+        return float(len(self._by_cluster) - 1)
+
+    @cached_property
+    def vcov(self) -> Array:
+        """(k, k) covariance of the values."""
+        if self.scores is None:
+            assert self.covariance is not None
+            return self.covariance
+        s = self._by_cluster
+        return len(s) / (len(s) - 1) * s.T @ s
+
+    @property
+    def std_error(self) -> Array:
+        """(k,) standard errors."""
+        return np.sqrt(np.diag(self.vcov))
+
+    def interval(self, level: float = 0.95, simultaneous: bool = False) -> tuple[Array, Array]:
+        """Confidence limits: for each value, or such that all of them hold at once."""
+        _refuse_level(level)
+        go, slope, back = SCALES[self.scale]
+        error = self.std_error
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = self._critical(level, simultaneous) * np.abs(slope(self.value)) * error
+            low, high = back(go(self.value) - reach), back(go(self.value) + reach)
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        return np.where(error == 0, self.value, low), np.where(error == 0, self.value, high)
+
+    def _critical(self, level: float, simultaneous: bool) -> float:
+        from scipy import stats
+
+        if not simultaneous or len(self.value) == 1:
+            return float(stats.t.ppf((1 + level) / 2, self.df))
+        return _sup_t(self.vcov, self.df, level)
+
+    def detectable(self, power: float = 0.8, level: float = 0.95) -> Array:
+        """(k,) the smallest true effects that this sample would have told from zero with the given power."""
+        from scipy import stats
+
+        _refuse_level(level)
+        return (stats.t.ppf((1 + level) / 2, self.df) + stats.norm.ppf(power)) * self.std_error
+
+    def test(self, null: Any = 0.0) -> dict[str, float]:
+        """A joint test that every value equals ``null``: Hotelling's, with an F reference.
+
+        With G clusters and k values, ``W (G - k) / (k (G - 1))`` is compared with F(k, G - k),
+        W being the Wald statistic. With fewer clusters than values there is no test: p is NaN.
+
+        References
+        ----------
+        hotelling1931.
+        """
+        from scipy import stats
+
+        gap = self.value - null
+        wald = float(gap @ np.linalg.pinv(self.vcov, hermitian=True) @ gap)
+        k = int(np.linalg.matrix_rank(self.vcov, hermitian=True))
+        rest = self.df + 1 - k
+        shrink = 1.0 if np.isinf(self.df) else rest / self.df
+        f = wald / k * shrink if k and rest > 0 else np.nan
+        p = stats.chi2.sf(wald, k) if np.isinf(rest) and k else stats.f.sf(f, k, rest) if k and rest > 0 else np.nan
+        return {"statistic": f, "df": float(k), "df_residual": float(rest), "wald": wald, "p_value": float(p)}
+
+    # ---- reading --------------------------------------------------------------------------
+
+    def tidy(self, level: float = 0.95, simultaneous: bool = False) -> pd.DataFrame:
+        """One row per value, with columns from the package's glossary."""
+        from scipy import stats
+
+        low, high = self.interval(level, simultaneous)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = self.value / self.std_error
+        p = 2 * stats.t.sf(np.abs(statistic), self.df)
+        return self.index.assign(
+            estimate=self.value, std_error=self.std_error, statistic=statistic, p_value=p, conf_low=low, conf_high=high
+        )
+
+    def where(self, rule: str) -> Estimate:
+        """The values whose labels satisfy a rule, as in ``where("time >= 0")``."""
+        kept = self.index.query(rule, engine="python").index.to_numpy()
+        if not len(kept):
+            raise ValueError(f"No value has labels with `{rule}`: the labels are {', '.join(self.index.columns)}.")
+        covariance = None if self.covariance is None else self.covariance[np.ix_(kept, kept)]
+        return replace(
+            self,
+            index=self.index.iloc[kept].reset_index(drop=True),
+            value=self.value[kept],
+            scores=None if self.scores is None else self.scores[:, kept],
+            covariance=covariance,
+        )
+
+    def combine(self, weights: Any, **labels: Any) -> Estimate:
+        """Linear combinations of the values: one new value for each row of ``weights``."""
+        weights = np.atleast_2d(np.asarray(weights, float))
+        return self._carried(weights @ self.value, weights, labels)
+
+    def transform(self, function: Callable[[Array], Any], **labels: Any) -> Estimate:
+        """A smooth function of the values, by the delta method."""
+        return self._carried(np.atleast_1d(function(self.value)), _jacobian(function, self.value), labels)
+
+    def about(self, **words: Any) -> Estimate:
+        """The same numbers under another description."""
+        numbers = {"value", "scores", "covariance", "cluster", "unit", "degrees"} & set(words)
+        if numbers:
+            raise ValueError("`about` changes words, not numbers: use `combine` or `transform`.")
+        return replace(self, **words)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        k = len(self.value)
+        if len(other.value) != k:
+            raise ValueError(f"One estimate has {k} values and the other {len(other.value)}: choose by `where` first.")
+        labels = {c: self.index[c].to_numpy() for c in self.index}
+        gap = stack(self, other).combine(np.hstack([np.eye(k), -np.eye(k)]), **labels)
+        return gap.about(scale="identity", estimand=f"{self.estimand}, difference between two methods")
+
+    def _carried(self, value: Array, jacobian: Array, labels: Mapping[str, Any]) -> Estimate:
+        return replace(
+            self,
+            index=_index(labels, len(value)),
+            value=value,
+            scores=None if self.scores is None else self.scores @ jacobian.T,
+            covariance=None if self.covariance is None else jacobian @ self.covariance @ jacobian.T,
+        )
+
+    # ---- showing --------------------------------------------------------------------------
+
+    def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """Draw the values on matplotlib axes, which are returned."""
+        from impact.show import figures
+
+        frame = self.tidy()
+        if self.kind == "path" and len(self.value) > 1:
+            low, high = self.interval(simultaneous=True)
+            frame = frame.assign(band_low=low, band_high=high)
+        words = {"xlabel": self.axes.get("time"), "ylabel": self.axes.get("estimate"), "percent": self.percent}
+        return figures.draw(frame, self.kind, ax=ax, **{**words, **options})
+
+    def to_html(self) -> str:
+        """The values as an HTML table; every name in it is escaped."""
+        from impact.show import tables
+
+        return tables.html(self.tidy(), **self._dress())
+
+    def to_latex(self) -> str:
+        """The values as a LaTeX table with booktabs rules; every name in it is escaped."""
+        from impact.show import tables
+
+        return tables.latex(self.tidy(), **self._dress())
+
+    def to_markdown(self) -> str:
+        """The values as a Markdown table."""
+        from impact.show import tables
+
+        return tables.markdown(self.tidy(), **self._dress())
+
+    def __repr__(self) -> str:
+        from impact.show import tables
+
+        return tables.text(self.tidy(), **self._dress())
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def _dress(self) -> dict[str, Any]:
+        return {"caption": self.estimand, "notes": self.footer(), "percent": self.percent}
+
+    def footer(self) -> tuple[str, ...]:
+        """What stands below the table: the method, the counts, the notes."""
+        n, g = self.counts.get("units"), self.counts.get("clusters")
+        counted = "" if n is None else f"{n:,} units" + ("" if g in (None, n) else f" in {g:,} independent clusters")
+        return tuple(w for w in ("; ".join(w for w in (self.method, counted) if w), *self.notes) if w)
+
+    # ---- leaving the process ----------------------------------------------------------------
+
+    def released(self) -> Estimate:
+        """The form that may leave the process: values, covariance, counts and words; no scores, no units."""
+        return replace(self, scores=None, unit=None, cluster=None, covariance=self.vcov, degrees=self.df)
+
+    def __getstate__(self) -> dict[str, Any]:
+        free = self.released()
+        return {f.name: getattr(free, f.name) for f in fields(free)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __copy__(self) -> Estimate:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Estimate:
+        return self  # frozen; a copy by pickling would lose the scores
+
+
+def stack(*estimates: Estimate, independent: bool = False, **words: Any) -> Estimate:
+    """Several estimates as one, keeping the covariance between them.
+
+    Units are recognised by their labels, so the estimates must come from the same data.
+    With ``independent=True`` the estimates are taken to share nothing (samples from two
+    places), and their covariance is zero.
+    """
+    if not estimates:
+        raise ValueError("There is nothing to stack: give at least one estimate.")
+    index = pd.concat([e.index for e in estimates], ignore_index=True)
+    value = np.concatenate([e.value for e in estimates])
+    merged: dict[str, Any] = {
+        "index": index,
+        "value": value,
+        "notes": tuple(dict.fromkeys(n for e in estimates for n in e.notes)),
+        "references": tuple(dict.fromkeys(r for e in estimates for r in e.references)),
+        "method": " | ".join(dict.fromkeys(e.method for e in estimates)),
+    }
+    if independent:
+        from scipy.linalg import block_diag
+
+        merged |= {"scores": None, "unit": None, "cluster": None, "covariance": block_diag(*(e.vcov for e in estimates)),
+                   "degrees": min(e.df for e in estimates)}  # fmt: skip
+        return replace(estimates[0], **{**merged, **words})
+    return replace(estimates[0], **{**merged, **_joined_scores(estimates), **words})
+
+
+def _joined_scores(estimates: Sequence[Estimate]) -> dict[str, Any]:
+    if any(e.scores is None for e in estimates):
+        raise ValueError(
+            "An estimate that was saved, or whose variance is a formula, has no scores, so its covariance with others is "
+            "unknown: stack the original estimates, or say independent=True."
+        )
+    code, unit = pd.factorize(np.concatenate([np.asarray(e.unit, object) for e in estimates]), use_na_sentinel=False)
+    places = np.split(code, np.cumsum([len(e.scores) for e in estimates])[:-1])  # type: ignore[arg-type]
+    if len(estimates) > 1 and len(unit) == len(code):
+        raise ValueError(
+            "These estimates share no units, so the covariance between them is unknown: if the samples are independent, "
+            "say independent=True."
+        )
+    scores = np.zeros((len(unit), sum(len(e.value) for e in estimates)))
+    start = 0
+    for e, rows in zip(estimates, places, strict=True):
+        assert e.scores is not None
+        scores[rows, start : start + len(e.value)] = e.scores
+        start += len(e.value)
+    cluster = _coarsest(len(unit), [(np.asarray(e.cluster), i) for e, i in zip(estimates, places, strict=True)])
+    clusters = int(cluster.max()) + 1
+    if clusters < 2:
+        raise ValueError(
+            "These estimates cluster the same units in ways that cross, which leaves no two independent: compare "
+            "estimates with the same clusters."
+        )
+    counts = {**estimates[0].counts, "units": len(unit), "clusters": clusters}
+    return {"scores": scores, "unit": unit, "cluster": cluster, "counts": counts}
+
+
+def _coarsest(n: int, groupings: Sequence[tuple[Array, Array]]) -> Array:
+    """Units belong together if any of the groupings puts them together: components of a graph of units and groups."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first = n + np.cumsum([0, *(int(c.max()) + 1 for c, _ in groupings)])
+    a = np.concatenate([i for _, i in groupings])
+    b = np.concatenate([c + f for (c, _), f in zip(groupings, first, strict=False)])
+    graph = coo_array((np.ones(len(a)), (a, b)), shape=(int(first[-1]),) * 2)
+    return np.unique(connected_components(graph, directed=False)[1][:n], return_inverse=True)[1]
+
+
+def _index(labels: Mapping[str, Any], k: int) -> pd.DataFrame:
+    return pd.DataFrame({name: np.broadcast_to(np.asarray(v), k) for name, v in labels.items()}, index=range(k))
+
+
+def _weight_error(sample: Sample, scores: Array) -> Array:
+    """Carry the error of estimated weights into an estimate that used them.
+
+    The score of unit j is ``w_j u_j``, u_j being the estimate's derivative in ``w_j``; the chain
+    rule through the weights' parameters does the rest.
+    """
+    assert sample.nuisance is not None
+    w = sample.weights[:, None]
+    per_weight = np.divide(scores, w, out=np.zeros_like(scores), where=w > 0)
+    return sample.nuisance.influence @ (sample.nuisance.gradient.T @ per_weight)
+
+
+def _jacobian(function: Callable[[Array], Any], at: Array) -> Array:
+    """(m, k) by central differences with one Richardson step: an error of order h^4."""
+
+    def central(h: Array) -> Array:
+        moves = np.diag(h)
+        up = [np.atleast_1d(function(at + m)) - np.atleast_1d(function(at - m)) for m in moves]
+        return np.column_stack(up) / (2 * h)
+
+    h = 1e-4 * np.maximum(1e-2, np.abs(at))
+    return (4 * central(h / 2) - central(h)) / 3
+
+
+def _sup_t(vcov: Array, df: float, level: float, draws: int = 100_000) -> float:
+    """The quantile of the largest |t| of values with this covariance, by simulation with a fixed seed.
+
+    References: montielolea2019.
+    """
+    se = np.sqrt(np.diag(vcov))
+    keep = se > 1e-12 * max(se.max(), 1e-300)
+    corr = vcov[np.ix_(keep, keep)] / np.outer(se[keep], se[keep])
+    root, basis = np.linalg.eigh(corr)
+    factor = basis * np.sqrt(np.clip(root, 0, None))
+    rng = np.random.Generator(np.random.PCG64(20190101))
+    biggest = np.abs(rng.standard_normal((draws, len(root))) @ factor.T).max(axis=1)
+    if np.isfinite(df):
+        biggest /= np.sqrt(rng.chisquare(df, draws) / df)
+    return float(np.quantile(biggest, level))
+
+
+def _refuse_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"A level is between 0 and 1, such as 0.95, not {level!r}.")
+
+
+def _refuse_one_cluster(clusters: int, sample: Sample) -> None:
+    if clusters < 2:
+        raise ValueError(
+            f"All units with a weight belong to {clusters} cluster (`{sample.study.cluster or sample.study.unit}`), so "
+            "no error can be computed: name a finer cluster."
+        )
