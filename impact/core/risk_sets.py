@@ -109,11 +109,11 @@ class Scan:
 
 
 def scan(time: Array, status: Array, w: Array, causes: int | None, entry: Array | None) -> Scan:
-    w = np.asarray(w, float)
+    w, status = np.asarray(w, float), np.asarray(status).astype(int)
     live = np.flatnonzero(w > 0)
-    end, cause, own = np.asarray(time, float)[live], np.asarray(status).astype(int)[live], w[live]
+    end, cause, own = np.asarray(time, float)[live], status[live], w[live]
     begin = _start(entry, live)
-    causes = causes or max(1, int(np.max(status, initial=0)))
+    causes = causes or max(1, int(status.max(initial=0)))
     if begin is not None and (begin >= end).any():
         raise ValueError(
             f"{int((begin >= end).sum())} rows enter at or after the time they leave, so were never at risk. "
