@@ -1,0 +1,116 @@
+"""The words for columns: the only place where a column of a tidy frame gets its heading and its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """What a column is called, what it says, and how many decimals its numbers are read with.
+
+    ``decimals`` is None where the numbers themselves must say (estimates follow their standard error).
+    """
+
+    heading: str
+    meaning: str
+    decimals: int | None = None
+
+
+GLOSSARY: dict[str, Entry] = {
+    # Labels: what a value is a value of.
+    "outcome": Entry("Outcome", "What was measured on each unit."),
+    "term": Entry("Term", "The characteristic, parameter or contrast that the row is about."),
+    "group": Entry("Group", "The arm of the study."),
+    "cause": Entry("Cause", "The way out: which of several competing events."),
+    "time": Entry("Time", "Time since time zero, or since adoption, in the study's unit of time."),
+    "adoption_group": Entry("Adopted", "The units that were first treated in this period."),
+    "subgroup": Entry("Subgroup", "The part of the sample that the value is for."),
+    "method": Entry("Method", "How the value was estimated."),
+    "design": Entry("Design", "How comparison units were chosen or weighted."),
+    "estimand": Entry("Estimand", "Whose effect is estimated: the treated (ATT), the comparison (ATC) or all (ATE)."),
+    "provider": Entry("Provider", "Who delivered the service."),
+    "region": Entry("Region", "Where the service was delivered."),
+    # Values: what an estimate says.
+    "estimate": Entry("Estimate", "The best single value for the quantity, given the data and the assumptions."),
+    "std_error": Entry("Std. error", "How far the estimate would typically stray from sample to sample."),
+    "statistic": Entry("Statistic", "The estimate divided by its standard error, or the test's statistic.", 2),
+    "p_value": Entry("p", "How often chance alone would give a statistic at least this large if there were no effect."),
+    "conf_low": Entry("Interval, low", "The lower end of the confidence interval."),
+    "conf_high": Entry("Interval, high", "The upper end of the confidence interval."),
+    "band_low": Entry("Band, low", "The lower end of the band that covers all values of the table at once."),
+    "band_high": Entry("Band, high", "The upper end of the band that covers all values of the table at once."),
+    "truth": Entry("Truth", "The value that the simulation was built with."),
+    "null": Entry("Null", "The value that the test compares with."),
+    "df": Entry("Df", "Degrees of freedom: how many independent pieces the test has to work with.", 1),
+    "df_denominator": Entry("Df, error", "Degrees of freedom of the error: independent clusters less one.", 1),
+    "smallest_detectable": Entry(
+        "Detectable", "The smallest effect that a sample of this size would have found with 80% power."
+    ),
+    # Balance.
+    "before": Entry("Before", "Standardised difference in means before the design.", 3),
+    "after": Entry("After", "Standardised difference in means after the design.", 3),
+    "variance_ratio_before": Entry(
+        "Variance ratio before", "Variance in the treated arm over that in the comparison, before the design.", 2
+    ),
+    "variance_ratio_after": Entry(
+        "Variance ratio after", "Variance in the treated arm over that in the comparison, after the design.", 2
+    ),
+    "ks_before": Entry("KS before", "Largest gap between the arms' distributions before the design.", 3),
+    "ks_after": Entry("KS after", "Largest gap between the arms' distributions after the design.", 3),
+    "mean_treated": Entry("Mean, treated", "Mean among the treated."),
+    "mean_comparison": Entry("Mean, comparison", "Mean in the comparison, with the design's weights."),
+    "mean_comparison_before": Entry("Mean, comparison before", "Mean in the comparison before the design."),
+    "mean_comparison_after": Entry("Mean, comparison after", "Mean in the comparison after the design."),
+    "difference": Entry("Difference", "The treated arm's value less the comparison's."),
+    "threshold": Entry("Threshold", "The size of difference that the check tolerates."),
+    # Overlap.
+    "score_low": Entry("Score from", "The lower end of the bin of the propensity score.", 3),
+    "score_high": Entry("Score to", "The upper end of the bin of the propensity score.", 3),
+    "share_outside": Entry("Share outside", "Share of the arm outside the other arm's range of scores.", 3),
+    "effective_size": Entry("Effective size", "How many equally weighted units would carry as much information.", 1),
+    # Flow of units into the study.
+    "step": Entry("Step", "The rule that was applied, in order."),
+    "treated": Entry("Treated", "Units in the treated arm."),
+    "comparison": Entry("Comparison", "Units in the comparison arm."),
+    "total": Entry("Total", "Units in both arms."),
+    "units": Entry("Units", "Units that remain after the step."),
+    "excluded": Entry("Excluded", "Units that the step left out."),
+    # The target trial.
+    "element": Entry("Element", "The element of the target trial's protocol."),
+    "protocol": Entry("Protocol", "What the study declares for the element."),
+    # Risk tables.
+    "at_risk": Entry("At risk", "Units still followed, without an event, just before the time."),
+    "events": Entry("Events", "Events up to the time."),
+    "censored": Entry("Censored", "Units whose follow-up ended without an event up to the time."),
+    # Tests and counts.
+    "test": Entry("Test", "The hypothesis that was tested."),
+    "claim": Entry("Claim", "The property that a credible study should have."),
+    "verdict": Entry("Verdict", "Whether the evidence bears the claim out."),
+    "clusters": Entry("Clusters", "Independent groups of units."),
+    "package": Entry("Package", "The software that computed the result."),
+    "version": Entry("Version", "The version of the software."),
+}
+
+# Measured in the unit of the outcome: these share its decimals, and its percentage points.
+IN_OUTCOME_UNIT = (
+    "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable"
+)  # fmt: skip
+
+# Tell one value of a frame from another, in the order in which a reader takes them in.
+LABELS = ("outcome", "term", "method", "design", "cause", "subgroup", "adoption_group", "group", "time")
+
+
+def heading(column: str) -> str:
+    """The heading of a column; a column that the glossary does not know keeps its own name."""
+    return GLOSSARY[column].heading if column in GLOSSARY else str(column)
+
+
+def meaning(column: str) -> str:
+    """One sentence on what a column says; empty for a column that the glossary does not know."""
+    return GLOSSARY[column].meaning if column in GLOSSARY else ""
+
+
+def unknown(columns: Iterable[str]) -> list[str]:
+    """The columns that the glossary has no words for."""
+    return [c for c in columns if c not in GLOSSARY]
