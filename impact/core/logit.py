@@ -1,0 +1,242 @@
+"""Logistic regression, what each row contributes to its error, and what to say when it has no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from impact.core.linear import Coordinates, coordinates, triangle
+
+Array = np.ndarray
+
+CONVERGED = 1e-11
+"""Newton stops when no row's linear predictor moved more than this share of the largest."""
+
+
+class Separated(NamedTuple):
+    """Rows that the covariates place in one arm with certainty, and the columns that do it.
+
+    ``rows`` are positions; ``treated`` and ``comparison`` count them by arm; ``names`` are words.
+    """
+
+    rows: Array
+    treated: int
+    comparison: int
+    names: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return len(self.rows) > 0
+
+
+class LogitFit(NamedTuple):
+    """A fitted model of P(d = 1 | x).
+
+    ``design`` (n, k) and ``coefficients`` (k,) are in the fit's own ``coordinates``. ``logit`` is
+    the linear predictor and ``probability`` its inverse logit; of separated rows they are the
+    limits that maximum likelihood tends to (0 or 1, and minus or plus infinity). ``influence``
+    (n, k) is what each row adds to the error of the coefficients: (Z'VZ)^{-1} z_i (d_i - p_i) w_i.
+    """
+
+    coordinates: Coordinates
+    design: Array
+    coefficients: Array
+    logit: Array
+    probability: Array
+    influence: Array
+    separated: Separated
+
+    @property
+    def redundant(self) -> Array:
+        """Positions in x of the columns that earlier columns already explain."""
+        return self.coordinates.redundant
+
+    def in_units(self) -> Array:
+        """Coefficients on [1, x] in the units of x, NaN for redundant columns."""
+        return self.coordinates.in_units(self.coefficients)
+
+    def carry(self, gradient: Array) -> Array:
+        """The scores (n,) or (n, T) of a function of the coefficients with gradient (k,) or (k, T)."""
+        return self.influence @ gradient
+
+
+def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> LogitFit:
+    """Fit P(d = 1 | x) by weighted maximum likelihood.
+
+    Newton's method (iteratively reweighted least squares) on centred and scaled columns, so that
+    units of measurement change nothing. Columns that earlier ones explain are left out and
+    reported as ``redundant``.
+
+    Where a combination of covariates places some rows in one arm with certainty (a category seen
+    in one arm only), the likelihood has no maximum but a limit: those rows have probability 0 or
+    1, and the others the fit they have among themselves. That limit is what is returned, with
+    the rows and columns in ``separated`` for the caller to report.
+
+    Parameters
+    ----------
+    d : (n,) bool. x : (n, p) columns without intercept. w : (n,) non-negative weights.
+    names : words for the columns of x, for messages.
+
+    Raises
+    ------
+    ValueError
+        One arm only; as many columns as rows; complete separation; no convergence.
+
+    References
+    ----------
+    albert1984; correia2021 (separated rows are set aside and the rest fitted).
+    """
+    d, w, x = np.asarray(d, bool), np.asarray(w, float), np.asarray(x, float)
+    names = tuple(names) if names is not None else tuple(f"column {j + 1}" for j in range(x.shape[1]))
+    used = w > 0
+    _ask_for_two_arms(d, used)
+    left, blame = used.copy(), np.zeros(x.shape[1], bool)
+    while True:
+        where = coordinates(x, w * left)
+        design = where.of(x)
+        _ask_for_rows(left, used, design, blame, names)
+        coefficients, direction = _climb(d[left], design[left], w[left])
+        if direction is None:
+            break
+        pushed = np.abs(design @ direction)
+        blame[where.kept] |= np.abs(direction[1:]) > 1e-3 * np.abs(direction[1:]).max(initial=0.0)
+        left &= ~(pushed > 1e-4 * pushed[left].max())
+        if d[left].all() or not d[left].any():
+            raise ValueError(_complete(d, x, used, names, blame))
+    # Term by term, not by BLAS: rows with the same covariates then tie exactly, wherever they stand.
+    predictor = np.zeros(len(d))
+    for j, b in enumerate(coefficients):
+        predictor += b * design[:, j]
+    set_aside = used & ~left
+    predictor[set_aside] = np.where(d[set_aside], np.inf, -np.inf)
+    return LogitFit(
+        where,
+        design,
+        coefficients,
+        predictor,
+        _inverse(predictor),
+        _influence(d, design, w * left, predictor),
+        Separated(
+            np.flatnonzero(set_aside),
+            int((set_aside & d).sum()),
+            int((set_aside & ~d).sum()),
+            tuple(name for name, to_blame in zip(names, blame, strict=True) if to_blame),
+        ),
+    )
+
+
+def _inverse(predictor: Array) -> Array:
+    from scipy.special import expit
+
+    return expit(predictor)
+
+
+def _influence(d: Array, design: Array, w: Array, predictor: Array) -> Array:
+    used = w > 0
+    p, q = _inverse(predictor[used]), _inverse(-predictor[used])
+    root = triangle(np.sqrt(w[used] * p * q)[:, None] * design[used])
+    from scipy.linalg import solve_triangular
+
+    out = np.zeros_like(design)
+    pull = w[used] * np.where(d[used], q, -p)
+    out[used] = solve_triangular(root, solve_triangular(root, (pull[:, None] * design[used]).T, trans="T")).T
+    return out
+
+
+def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
+    """Newton's method. Returns (coefficients, None), or (coefficients, direction of separation)."""
+    w = w / w.mean()
+    sign = np.where(d, 1.0, -1.0)
+    coefficients = np.zeros(design.shape[1])
+    share = (w @ d) / w.sum()
+    coefficients[0] = np.log(share / (1 - share))
+    predictor = design @ coefficients
+    loss, before = _loss(sign * predictor, w), np.inf
+    for turn in range(200):
+        step = _newton(d, design, w, predictor)
+        move = design @ step
+        size, length = np.abs(move).max() / (1 + np.abs(predictor).max()), 1.0
+        # Small enough, or as small as rounding allows: what is left no longer shrinks.
+        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2):
+            return coefficients + step, None
+        before = size
+        # An honest Newton step halves until it does not lose; ties are rounding, not loss.
+        while _loss(sign * (predictor + length * move), w) > loss * (1 + 1e-12) and length > 1e-6:
+            length /= 2
+        coefficients, predictor = coefficients + length * step, predictor + length * move
+        loss = _loss(sign * predictor, w)
+        if turn >= 20 and turn % 5 == 0 and _separates(sign * move):
+            return coefficients, step
+    raise ValueError(
+        f"The logistic regression on {design.shape[1] - 1} columns did not settle in 200 steps on {len(d)} rows. "
+        "Look for extreme values in the covariates or the weights, or name fewer covariates."
+    )
+
+
+def _newton(d: Array, design: Array, w: Array, predictor: Array) -> Array:
+    from scipy.linalg import solve_triangular
+
+    p, q = _inverse(predictor), _inverse(-predictor)
+    half = np.sqrt(np.maximum(w * p * q, 1e-300))
+    pull = w * np.where(d, q, -p)
+    # The triangle of [Z, r] holds both R and Q'r, so Q (n x k) is never made.
+    root = triangle(np.column_stack([half[:, None] * design, pull / half]))
+    k = design.shape[1]
+    return solve_triangular(root[:k, :k], root[:k, k])
+
+
+def _separates(move: Array) -> bool:
+    """Whether a direction only ever pushes rows towards the arm they are in.
+
+    Far along, Newton's steps on a likelihood without a maximum settle on such a direction, which
+    proves that there is none: going that way for ever never loses.
+    """
+    return bool(move.min() >= -1e-7 * move.max())
+
+
+def _loss(margin: Array, w: Array) -> float:
+    return float(w @ np.logaddexp(0.0, -margin))
+
+
+def _ask_for_two_arms(d: Array, used: Array) -> None:
+    n = int(used.sum())
+    if not d[used].any() or d[used].all():
+        arm = "treated" if n and d[used].all() else "comparison"
+        raise ValueError(
+            f"A model of treatment was asked for, but all {n} rows with weight are in the {arm} arm. "
+            "Keep units of both arms."
+        )
+
+
+def _ask_for_rows(left: Array, used: Array, design: Array, blame: Array, names: Sequence[str]) -> None:
+    n, k = int(left.sum()), design.shape[1]
+    if n > k:
+        return
+    aside = int(used.sum()) - n
+    why = f" once {aside} rows that {_list(names, blame)} places in one arm are set aside" if aside else ""
+    raise ValueError(
+        f"A logistic regression on {k} columns (with the intercept) was asked of {n} rows{why}. "
+        "Name fewer covariates or merge categories, or use more units."
+    )
+
+
+def _complete(d: Array, x: Array, used: Array, names: Sequence[str], blame: Array) -> str:
+    """The message for complete separation, naming single columns that do it alone if there are any."""
+    a, b = x[used & d], x[used & ~d]
+    alone = (a.min(axis=0) > b.max(axis=0)) | (a.max(axis=0) < b.min(axis=0))
+    who = _list(names, alone if alone.any() else blame)
+    return (
+        f"A model of treatment was asked for, but {who} tells the {len(a)} treated and the {len(b)} comparison "
+        "units apart without error, so no two of them are comparable and the model has no maximum. Leave out "
+        "covariates that follow from treatment, or choose a comparison group that overlaps with the treated."
+    )
+
+
+def _list(names: Sequence[str], chosen: Array, most: int = 5) -> str:
+    found = [f"`{name}`" for name, c in zip(names, chosen, strict=True) if c]
+    if not found:
+        return "a combination of covariates"
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    how = "" if len(found) == 1 else "a combination of "
+    return how + ", ".join(found[:most]) + more
