@@ -1,0 +1,238 @@
+"""The main job: from a declared study and its data to a report, in one call.
+
+It composes what the topics offer, in the order in which a referee would ask: who is compared,
+how alike they are, what the effect is, and whether other methods agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from impact.checks.balance import balance
+from impact.checks.overlap import overlap
+from impact.checks.trends import parallel_trends
+from impact.did import callaway_santanna
+from impact.emulation import emulate
+from impact.estimate import Estimate, stack
+from impact.matching import doubly_robust, means, nearest, propensity, regression
+from impact.report import Report
+from impact.sample import Sample
+from impact.show import words
+from impact.study import Event, Outcome, Study
+from impact.survival import aalen_johansen, restricted_mean
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The choices of an analysis that a study leaves open, declared before the results are seen.
+
+    Parameters
+    ----------
+    ratio : int
+        Comparison units matched to each treated unit.
+    caliper : float or None
+        The furthest a match may be, in standard deviations of the logit of the propensity score.
+    replace : bool
+        Whether a comparison unit may be matched more than once.
+    exact : tuple of covariates
+        Covariates on which a match must agree exactly.
+    times : tuple of numbers, optional
+        Times at which effects on exits are told in the summary; the end of follow-up, if empty.
+    horizon : number, optional
+        Until when time lost is counted; the end of follow-up, if empty.
+    comparison : ``"not_yet"`` or ``"never"``
+        With staggered adoption: who the comparison units are.
+    anticipation : int
+        With staggered adoption: periods before adoption in which units may already react.
+    """
+
+    ratio: int = 1
+    caliper: float | None = 0.2
+    replace: bool = False
+    exact: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
+    horizon: float | None = None
+    comparison: str = "not_yet"
+    anticipation: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("exact", "times"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str | int | float) else tuple(value))
+
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any]) -> Plan:
+        """A plan from the ``[plan]`` table of a study file. ``caliper = false`` means none."""
+        known = [f.name for f in fields(cls)]
+        unknown = sorted(set(content) - set(known))
+        if unknown:
+            raise KeyError(f"The plan has {', '.join(f'`{u}`' for u in unknown)}: it may have {', '.join(known)}.")
+        values = dict(content)
+        if values.get("caliper") is False:
+            values["caliper"] = None
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an evaluation found: the answers that a reader asks for first, and the report that holds them all."""
+
+    headline: tuple[Estimate, ...]
+    findings: tuple[str, ...]
+    report: Report
+
+
+def evaluate(study: Study, data: Any, *, plan: Plan | None = None, tell: Tell | None = None) -> Evaluation:
+    """Evaluate a pilot: build the comparison group, judge it, estimate the effects, and set up the report.
+
+    For a study with two arms: nearest-neighbour matching on the propensity score (headline),
+    weighting by the odds of treatment, regression after matching and the doubly robust estimator,
+    beside the unadjusted difference. For staggered adoption: group-time effects (Callaway and
+    Sant'Anna) with the event study and a test of trends before adoption.
+
+    Parameters
+    ----------
+    study : Study
+    data : dataframe, as :func:`impact.emulate` takes it
+    plan : Plan, optional
+    tell : function of a text, optional
+        Told what is being done, for progress.
+
+    Raises
+    ------
+    KeyError, ValueError
+        The study does not fit its data; the message says what to do.
+    """
+    plan, tell = plan or Plan(), tell or (lambda _: None)
+    tell("reading the sample")
+    sample = emulate(study, data)
+    return _staggered(sample, plan, tell) if study.treatment is None else _two_arms(sample, plan, tell)
+
+
+# ---- two arms -----------------------------------------------------------------------------
+
+
+def _two_arms(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
+    if not sample.covariates.shape[1]:
+        raise ValueError(
+            f"The study “{sample.study.title}” has no covariates that vary, so no comparison group can be made alike: "
+            "name some in `covariates`."
+        )
+    tell("matching")
+    matched = nearest.match(sample, ratio=plan.ratio, caliper=plan.caliper, replace=plan.replace, exact=plan.exact)
+    tell("weighting")
+    weighted = propensity.weight(sample)
+    headline: list[Estimate] = []
+    exhibits: list[Any] = [balance(matched), overlap(sample)]
+    robustness: list[Estimate] = []
+    for outcome in sample.study.outcomes:
+        tell(f"estimating the effect on {outcome.words}")
+        if isinstance(outcome, Event):
+            times = _times(sample, outcome, plan)
+            main = aalen_johansen.risk_difference(matched, outcome=outcome.name, times=times)
+            exhibits += [main, *_event_exhibits(matched, outcome, plan)]
+        else:
+            main = means.difference(matched, outcome=outcome.name)
+            exhibits += [main]
+        if outcome.name not in sample.periods:
+            headline.append(main)
+            robustness.append(_side_by_side(sample, matched, weighted, outcome, plan))
+    tell("setting up the report")
+    findings = tuple(s for e in headline for s in _sentences(e, sample))
+    report = Report.of(matched, *exhibits, title=sample.study.title, summary=findings)
+    report += Report.of(weighted, balance(weighted), *robustness, title="The same effects by other methods")
+    return Evaluation(tuple(headline), findings, report)
+
+
+def _event_exhibits(matched: Sample, event: Event, plan: Plan) -> Iterator[Estimate]:
+    """Incidence by exit, its difference over time, and time lost to each exit."""
+    yield aalen_johansen.cumulative_incidence(matched, outcome=event.name)
+    yield aalen_johansen.risk_difference(matched, outcome=event.name)
+    yield restricted_mean.time_lost(matched, outcome=event.name, horizon=plan.horizon)
+
+
+def _times(sample: Sample, event: Event, plan: Plan) -> Sequence[float]:
+    """The times of the plan, or the last at which both arms are still observed."""
+    if plan.times:
+        return plan.times
+    time = sample.outcome(event.name).time
+    return (float(min(time[arm].max() for arm in sample.arms.values())),)
+
+
+def _side_by_side(sample: Sample, matched: Sample, weighted: Sample, outcome: Outcome | Event, plan: Plan) -> Estimate:
+    """One outcome's effect by every method, on the same units, with the covariance between methods."""
+    if isinstance(outcome, Event):
+        times = _times(sample, outcome, plan)
+        answers = {
+            "no adjustment": aalen_johansen.risk_difference(sample, outcome=outcome.name, times=times),
+            "matched": aalen_johansen.risk_difference(matched, outcome=outcome.name, times=times),
+            "weighted by the odds": aalen_johansen.risk_difference(weighted, outcome=outcome.name, times=times),
+        }
+    else:
+        answers = {
+            "no adjustment": means.difference(sample, outcome=outcome.name),
+            "matched": means.difference(matched, outcome=outcome.name),
+            "matched, with regression": regression.difference(matched, outcome=outcome.name),
+            "weighted by the odds": means.difference(weighted, outcome=outcome.name),
+            "doubly robust": doubly_robust.difference(sample, outcome=outcome.name),
+        }
+    named = [e.about(index=e.index.assign(method=name)) for name, e in answers.items()]
+    return stack(
+        *named,
+        estimand=f"{named[1].estimand}, by method",
+        method="each method as named in its row",
+        notes=tuple(dict.fromkeys(n for e in named for n in e.notes)),
+        kind="points",
+    )
+
+
+def _sentences(estimate: Estimate, sample: Sample) -> Iterator[str]:
+    """Each value as a sentence for the reader of a paper."""
+    study = sample.study
+    detectable = estimate.detectable()
+    for row, _floor in zip(estimate.tidy().itertuples(), detectable, strict=True):
+        outcome = next(o for o in study.outcomes if row.outcome in (o.name, o.words))
+        if isinstance(outcome, Event):
+            quantity = f"share whose first exit was “{row.cause}” within {row.time:g} {outcome.unit}"
+            unit = ""
+        else:
+            quantity = f"share {outcome.words}" if estimate.percent else f"mean {outcome.words}"
+            unit = outcome.unit
+        yield words.finding(
+            quantity, row.estimate, row.std_error, row.conf_low, row.conf_high, treated=str(study.treated),
+            comparison=str(study.comparison), percent=estimate.percent, unit=unit,
+        )  # fmt: skip
+
+
+# ---- staggered adoption -------------------------------------------------------------------
+
+
+def _staggered(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
+    headline: list[Estimate] = []
+    exhibits: list[Any] = []
+    options = {"comparison": plan.comparison, "anticipation": plan.anticipation}
+    for outcome in sample.measured():
+        tell(f"estimating the effect on {outcome.words}")
+        path = callaway_santanna.event_study(sample, outcome=outcome.name, **options)
+        overall = callaway_santanna.att(sample, outcome=outcome.name, **options)
+        headline.append(overall)
+        exhibits += [overall, path, parallel_trends(path),
+                     callaway_santanna.by_group(sample, outcome=outcome.name, **options)]  # fmt: skip
+    tell("setting up the report")
+    findings = tuple(s for e, o in zip(headline, sample.measured(), strict=True) for s in _average_sentences(e, o))
+    report = Report.of(sample, *exhibits, title=sample.study.title, summary=findings)
+    return Evaluation(tuple(headline), findings, report)
+
+
+def _average_sentences(estimate: Estimate, outcome: Outcome) -> Iterator[str]:
+    for row in estimate.tidy().itertuples():
+        yield words.finding(
+            outcome.words, row.estimate, row.std_error, row.conf_low, row.conf_high, treated="the programme",
+            comparison="no programme yet", percent=estimate.percent, unit=outcome.unit,
+        )  # fmt: skip
+
+
