@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 
 from impact.show import digits
-from impact.show.glossary import GLOSSARY, IN_OUTCOME_UNIT, heading
+from impact.show.glossary import GLOSSARY, IN_OUTCOME_UNIT, POINTS, heading, percent_unit
 
-POINTS = "pp"
-POINTS_NOTE = "pp: percentage points."
 FAR_APART = 50  # times that one standard error exceeds another before they no longer share decimals
 
 
@@ -36,11 +34,11 @@ def columns(
 ) -> list[Column]:
     """The columns of a tidy frame in words; the two limits of an interval become one column."""
     given = dict(headings or {})
-    unit = percent if isinstance(percent, str) else POINTS if percent else ""
+    unit = percent_unit(map(str, frame), percent)
     shown = in_percent(frame, percent)
     places = _decimals_by_row(shown)
     ready = []
-    for name in shown:
+    for name in map(str, shown):
         if name in ("conf_high", "band_high") and name.replace("high", "low") in shown:
             continue
         title = given.get(name, heading(name))
@@ -50,7 +48,8 @@ def columns(
             ready.append(Column(given.get(name, _span(name, level)) + _in(unit), spans, True))
         elif name in IN_OUTCOME_UNIT and _is_number(shown[name]):
             cells = [digits.fixed(v, d) for v, d in zip(_floats(shown[name]), places, strict=True)]
-            ready.append(Column(title + _in(unit), cells, True))
+            # An error of a share is itself a difference.
+            ready.append(Column(title + _in(POINTS if percent and name == "std_error" else unit), cells, True))
         else:
             ready.append(_other(name, title, shown[name]))
     return ready

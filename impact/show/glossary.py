@@ -44,6 +44,8 @@ GLOSSARY: dict[str, Entry] = {
     "null": Entry("Null", "The value that the test compares with."),
     "df": Entry("Df", "Degrees of freedom: how many independent pieces the test has to work with.", 1),
     "df_denominator": Entry("Df, error", "Degrees of freedom of the error: independent clusters less one.", 1),
+    "df_residual": Entry("Df, error", "Degrees of freedom of the error that the test has left.", 1),
+    "wald": Entry("Wald", "The sum of squared estimates, each in units of its error.", 2),
     "smallest_detectable": Entry(
         "Detectable", "The smallest effect that a sample of this size would have found with 80% power."
     ),
@@ -73,7 +75,8 @@ GLOSSARY: dict[str, Entry] = {
     "step": Entry("Step", "The rule that was applied, in order."),
     "treated": Entry("Treated", "Units in the treated arm."),
     "comparison": Entry("Comparison", "Units in the comparison arm."),
-    "total": Entry("Total", "Units in both arms."),
+    "other": Entry("Other", "Units in neither arm."),
+    "total": Entry("Total", "All units that remain after the step."),
     "units": Entry("Units", "Units that remain after the step."),
     "excluded": Entry("Excluded", "Units that the step left out."),
     # The target trial.
@@ -92,6 +95,8 @@ GLOSSARY: dict[str, Entry] = {
     "version": Entry("Version", "The version of the software."),
 }
 
+POINTS = "pp"  # percentage points
+
 # Measured in the unit of the outcome: these share its decimals, and its percentage points.
 IN_OUTCOME_UNIT = (
     "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable"
@@ -99,6 +104,16 @@ IN_OUTCOME_UNIT = (
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.
 LABELS = ("outcome", "term", "method", "design", "cause", "subgroup", "adoption_group", "group", "time")
+
+
+def percent_unit(labels: Iterable[str], percent: bool | str) -> str:
+    """The unit of values shown times 100: "%" for the levels of groups, "pp" for differences between them.
+
+    A string for ``percent`` is the unit itself.
+    """
+    if isinstance(percent, str) or not percent:
+        return percent or ""
+    return "%" if "group" in set(labels) else POINTS
 
 
 def heading(column: str) -> str:

@@ -153,7 +153,7 @@ def csv(
     given = dict(headings or {})
     stream = io.StringIO()
     writer = _csv.writer(stream, lineterminator="\n")
-    writer.writerow([escape.csv_cell(given.get(c, c)) for c in frame])
+    writer.writerow([escape.csv_cell(given.get(c, c)) for c in map(str, frame)])
     writer.writerows(zip(*([_datum(v) for v in frame[c]] for c in frame), strict=True) if len(frame.columns) else [])
     return stream.getvalue()
 
@@ -162,7 +162,7 @@ def csv(
 
 
 def _notes(notes: Iterable[str], percent: bool | str) -> list[str]:
-    return [*(str(n) for n in notes if str(n)), *([cells.POINTS_NOTE] if percent is True else [])]
+    return [*(str(n) for n in notes if str(n)), *(["pp: percentage points."] if percent is True else [])]
 
 
 def _said(words: str) -> list[str]:
