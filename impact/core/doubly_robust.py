@@ -14,7 +14,7 @@ where mean_t weighs by w t and mean_{a, r} by w 1(d = a) r_a, each normalised to
 changes these are the three estimators of Callaway and Sant'Anna (R's DRDID: ``reg_did_panel``,
 ``std_ipw_did_panel``, ``drdid_panel``). The scores carry the error of the two fitted models.
 
-References: santanna2020, callaway2021, robins1994, hahn1998.
+References: santanna2020, callaway2021, robins1994.
 """
 
 from __future__ import annotations
@@ -94,9 +94,16 @@ def levels(
             found[arm] = mean(y, w * inside), mean_scores(y, w * inside)
             continue
         if method != "ipw":
-            outcome[arm] = least_squares(y, x, w * inside)
+            outcome[arm] = _regression(y, x, w * inside, arm)
         found[arm] = _level(y, w, arm, inside, target, propensity, outcome.get(arm))
     return Levels(found[True][0], found[False][0], found[True][1], found[False][1], propensity, outcome)
+
+
+def _regression(y: Array, x: Array, w: Array, arm: bool) -> LinearFit:
+    try:
+        return least_squares(y, x, w)
+    except ValueError as refusal:
+        raise ValueError(f"Among the {'treated' if arm else 'comparison'} units: {refusal}") from None
 
 
 def _level(

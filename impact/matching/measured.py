@@ -1,0 +1,87 @@
+"""Measured outcomes side by side as one matrix, and the estimate that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from impact.estimate import Estimate
+from impact.sample import Sample
+from impact.study import ESTIMANDS, Outcome
+
+Array = np.ndarray
+Names = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The outcomes asked for: ``values`` (n, k), one column for each outcome and period."""
+
+    sample: Sample
+    outcomes: tuple[Outcome, ...]
+    values: Array
+    words: Array
+    time: Array
+
+    def difference(self, value: Array, scores: Array, *, adjusted: bool = True, **about: Any) -> Estimate:
+        """An estimate of the k effects: (k,) values and (n, k) scores."""
+        study = self.sample.study
+        whose = ESTIMANDS[study.estimand] if adjusted else "difference between the arms as they are"
+        term = study.estimand if adjusted else "difference in means"
+        labels = {"outcome": self.words, "term": np.repeat(term, len(value))} | self._when()
+        return self._estimate(labels, value, scores, whose, "difference in", about)
+
+    def levels(self, treated: tuple[Array, Array], comparison: tuple[Array, Array], **about: Any) -> Estimate:
+        """An estimate of the k levels of each arm, from (k,) values and (n, k) scores of each."""
+        value = np.concatenate([treated[0], comparison[0]])
+        scores = np.column_stack([treated[1], comparison[1]])
+        labels: dict[str, Array] = {"outcome": np.tile(self.words, 2)}
+        labels["group"] = np.repeat(list(self.sample.arms), len(self.words))
+        labels |= {name: np.tile(column, 2) for name, column in self._when().items()}
+        return self._estimate(labels, value, scores, "mean outcome by arm", "", about)
+
+    def _when(self) -> dict[str, Array]:
+        return {"time": self.time} if np.isfinite(self.time).any() else {}
+
+    def _estimate(
+        self, labels: dict[str, Array], value: Array, scores: Array, what: str, gap: str, about: dict[str, Any]
+    ) -> Estimate:
+        path = bool(np.isfinite(self.time).all())
+        return Estimate.of(
+            self.sample,
+            labels,
+            value,
+            scores,
+            estimand=what[0].upper() + what[1:],
+            kind="path" if path else "points",
+            axes={"time": self.outcomes[0].per, "estimate": f"{gap} {self._quantity()}".strip()},
+            percent=self.binary,
+            **about,
+        )
+
+    @property
+    def binary(self) -> bool:
+        """Whether all values that count are 0 or 1, so that means are probabilities."""
+        used = self.values[self.sample.weights > 0]
+        return bool(((used == 0) | (used == 1)).all())
+
+    def _quantity(self) -> str:
+        if self.binary:
+            return "probability"
+        units = {o.unit for o in self.outcomes}
+        unit = f" ({units.pop()})" if len(units) == 1 and "" not in units else ""
+        return (self.outcomes[0].words if len(self.outcomes) == 1 else "mean") + unit
+
+
+def measured(sample: Sample, outcome: Names) -> Measured:
+    """The outcomes asked for, all of the study's if none is named. Refuses studies without two arms."""
+    _ = sample.arms  # refuses staggered adoption in words
+    outcomes = sample.measured(outcome)
+    blocks = [np.asarray(sample.outcome(o.name), float) for o in outcomes]
+    blocks = [b.reshape(len(sample), -1) for b in blocks]
+    times = [sample.periods.get(o.name, np.array([np.nan])) for o in outcomes]
+    words = [np.repeat(o.words, b.shape[1]) for o, b in zip(outcomes, blocks, strict=True)]
+    return Measured(sample, outcomes, np.column_stack(blocks), np.concatenate(words), np.concatenate(times))
