@@ -2,8 +2,9 @@
 
 from impact.check import Check
 from impact.emulation import emulate
-from impact.estimate import Estimate, stack
+from impact.estimate import Estimate
 from impact.sample import Durations, FlowStep, ImpactWarning, Nuisance, Sample
+from impact.stacking import stack
 from impact.study import Event, Outcome, Study
 
 __version__ = "0.1.0"

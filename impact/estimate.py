@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from impact.core import inference
 from impact.sample import Sample
 from impact.scales import SCALES
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = np.ndarray
-_VALUES = ("estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +87,8 @@ class Estimate:
         about["notes"] = tuple(dict.fromkeys((*about.get("notes", ()), *sample.notes)))
         cluster = np.unique(sample.cluster[live], return_inverse=True)[1]
         _refuse_one_cluster(int(cluster.max(initial=-1)) + 1, sample)
-        used = sample.weights > 0
-        counts = {"units": int(used.sum()), "clusters": int(cluster.max()) + 1,
-                  "treated": int((used & sample.treated).sum()), "comparison": int((used & ~sample.treated).sum())}  # fmt: skip
-        return cls(_index(labels, len(value)), value, scores[live], sample.unit[live], cluster, counts=counts, **about)
+        about["counts"] = _counts(sample, int(cluster.max()) + 1)
+        return cls(_index(labels, len(value)), value, scores[live], sample.unit[live], cluster, **about)
 
     @classmethod
     def of_covariance(
@@ -114,9 +112,7 @@ class Estimate:
     @cached_property
     def _by_cluster(self) -> Array:
         assert self.scores is not None and self.cluster is not None
-        summed = np.zeros((int(self.cluster.max()) + 1, self.scores.shape[1]))
-        np.add.at(summed, self.cluster, self.scores)
-        return summed
+        return inference.cluster_sums(self.scores, self.cluster)
 
     @property
     def df(self) -> float:
@@ -131,8 +127,7 @@ class Estimate:
         if self.scores is None:
             assert self.covariance is not None
             return self.covariance
-        s = self._by_cluster
-        return len(s) / (len(s) - 1) * s.T @ s
+        return inference.covariance(self._by_cluster)
 
     @property
     def std_error(self) -> Array:
@@ -155,7 +150,7 @@ class Estimate:
 
         if not simultaneous or len(self.value) == 1:
             return float(stats.t.ppf((1 + level) / 2, self.df))
-        return _sup_t(self.vcov, self.df, level)
+        return inference.sup_t(self.vcov, self.df, level)
 
     def detectable(self, power: float = 0.8, level: float = 0.95) -> Array:
         """(k,) the smallest true effects that this sample would have told from zero with the given power."""
@@ -174,16 +169,7 @@ class Estimate:
         ----------
         hotelling1931.
         """
-        from scipy import stats
-
-        gap = self.value - null
-        wald = float(gap @ np.linalg.pinv(self.vcov, hermitian=True) @ gap)
-        k = int(np.linalg.matrix_rank(self.vcov, hermitian=True))
-        rest = self.df + 1 - k
-        shrink = 1.0 if np.isinf(self.df) else rest / self.df
-        f = wald / k * shrink if k and rest > 0 else np.nan
-        p = stats.chi2.sf(wald, k) if np.isinf(rest) and k else stats.f.sf(f, k, rest) if k and rest > 0 else np.nan
-        return {"statistic": f, "df": float(k), "df_residual": float(rest), "wald": wald, "p_value": float(p)}
+        return inference.hotelling(self.value - null, self.vcov, self.df)
 
     # ---- reading --------------------------------------------------------------------------
 
@@ -220,7 +206,7 @@ class Estimate:
 
     def transform(self, function: Callable[[Array], Any], **labels: Any) -> Estimate:
         """A smooth function of the values, by the delta method."""
-        return self._carried(np.atleast_1d(function(self.value)), _jacobian(function, self.value), labels)
+        return self._carried(np.atleast_1d(function(self.value)), inference.jacobian(function, self.value), labels)
 
     def about(self, **words: Any) -> Estimate:
         """The same numbers under another description."""
@@ -234,6 +220,8 @@ class Estimate:
         if len(other.value) != k:
             raise ValueError(f"One estimate has {k} values and the other {len(other.value)}: choose by `where` first.")
         labels = {c: self.index[c].to_numpy() for c in self.index}
+        from impact.stacking import stack
+
         gap = stack(self, other).combine(np.hstack([np.eye(k), -np.eye(k)]), **labels)
         return gap.about(scale="identity", estimand=f"{self.estimand}, difference between two methods")
 
@@ -314,73 +302,14 @@ class Estimate:
         return self  # frozen; a copy by pickling would lose the scores
 
 
-def stack(*estimates: Estimate, independent: bool = False, **words: Any) -> Estimate:
-    """Several estimates as one, keeping the covariance between them.
-
-    Units are recognised by their labels, so the estimates must come from the same data.
-    With ``independent=True`` the estimates are taken to share nothing (samples from two
-    places), and their covariance is zero.
-    """
-    if not estimates:
-        raise ValueError("There is nothing to stack: give at least one estimate.")
-    index = pd.concat([e.index for e in estimates], ignore_index=True)
-    value = np.concatenate([e.value for e in estimates])
-    merged: dict[str, Any] = {
-        "index": index,
-        "value": value,
-        "notes": tuple(dict.fromkeys(n for e in estimates for n in e.notes)),
-        "references": tuple(dict.fromkeys(r for e in estimates for r in e.references)),
-        "method": " | ".join(dict.fromkeys(e.method for e in estimates)),
+def _counts(sample: Sample, clusters: int) -> dict[str, int]:
+    used, treated = sample.weights > 0, sample.treated
+    return {
+        "units": int(used.sum()),
+        "clusters": clusters,
+        "treated": int((used & treated).sum()),
+        "comparison": int((used & ~treated).sum()),
     }
-    if independent:
-        from scipy.linalg import block_diag
-
-        merged |= {"scores": None, "unit": None, "cluster": None, "covariance": block_diag(*(e.vcov for e in estimates)),
-                   "degrees": min(e.df for e in estimates)}  # fmt: skip
-        return replace(estimates[0], **{**merged, **words})
-    return replace(estimates[0], **{**merged, **_joined_scores(estimates), **words})
-
-
-def _joined_scores(estimates: Sequence[Estimate]) -> dict[str, Any]:
-    if any(e.scores is None for e in estimates):
-        raise ValueError(
-            "An estimate that was saved, or whose variance is a formula, has no scores, so its covariance with others is "
-            "unknown: stack the original estimates, or say independent=True."
-        )
-    code, unit = pd.factorize(np.concatenate([np.asarray(e.unit, object) for e in estimates]), use_na_sentinel=False)
-    places = np.split(code, np.cumsum([len(e.scores) for e in estimates])[:-1])  # type: ignore[arg-type]
-    if len(estimates) > 1 and len(unit) == len(code):
-        raise ValueError(
-            "These estimates share no units, so the covariance between them is unknown: if the samples are independent, "
-            "say independent=True."
-        )
-    scores = np.zeros((len(unit), sum(len(e.value) for e in estimates)))
-    start = 0
-    for e, rows in zip(estimates, places, strict=True):
-        assert e.scores is not None
-        scores[rows, start : start + len(e.value)] = e.scores
-        start += len(e.value)
-    cluster = _coarsest(len(unit), [(np.asarray(e.cluster), i) for e, i in zip(estimates, places, strict=True)])
-    clusters = int(cluster.max()) + 1
-    if clusters < 2:
-        raise ValueError(
-            "These estimates cluster the same units in ways that cross, which leaves no two independent: compare "
-            "estimates with the same clusters."
-        )
-    counts = {**estimates[0].counts, "units": len(unit), "clusters": clusters}
-    return {"scores": scores, "unit": unit, "cluster": cluster, "counts": counts}
-
-
-def _coarsest(n: int, groupings: Sequence[tuple[Array, Array]]) -> Array:
-    """Units belong together if any of the groupings puts them together: components of a graph of units and groups."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    first = n + np.cumsum([0, *(int(c.max()) + 1 for c, _ in groupings)])
-    a = np.concatenate([i for _, i in groupings])
-    b = np.concatenate([c + f for (c, _), f in zip(groupings, first, strict=False)])
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(int(first[-1]),) * 2)
-    return np.unique(connected_components(graph, directed=False)[1][:n], return_inverse=True)[1]
 
 
 def _index(labels: Mapping[str, Any], k: int) -> pd.DataFrame:
@@ -397,35 +326,6 @@ def _weight_error(sample: Sample, scores: Array) -> Array:
     w = sample.weights[:, None]
     per_weight = np.divide(scores, w, out=np.zeros_like(scores), where=w > 0)
     return sample.nuisance.influence @ (sample.nuisance.gradient.T @ per_weight)
-
-
-def _jacobian(function: Callable[[Array], Any], at: Array) -> Array:
-    """(m, k) by central differences with one Richardson step: an error of order h^4."""
-
-    def central(h: Array) -> Array:
-        moves = np.diag(h)
-        up = [np.atleast_1d(function(at + m)) - np.atleast_1d(function(at - m)) for m in moves]
-        return np.column_stack(up) / (2 * h)
-
-    h = 1e-4 * np.maximum(1e-2, np.abs(at))
-    return (4 * central(h / 2) - central(h)) / 3
-
-
-def _sup_t(vcov: Array, df: float, level: float, draws: int = 100_000) -> float:
-    """The quantile of the largest |t| of values with this covariance, by simulation with a fixed seed.
-
-    References: montielolea2019.
-    """
-    se = np.sqrt(np.diag(vcov))
-    keep = se > 1e-12 * max(se.max(), 1e-300)
-    corr = vcov[np.ix_(keep, keep)] / np.outer(se[keep], se[keep])
-    root, basis = np.linalg.eigh(corr)
-    factor = basis * np.sqrt(np.clip(root, 0, None))
-    rng = np.random.Generator(np.random.PCG64(20190101))
-    biggest = np.abs(rng.standard_normal((draws, len(root))) @ factor.T).max(axis=1)
-    if np.isfinite(df):
-        biggest /= np.sqrt(rng.chisquare(df, draws) / df)
-    return float(np.quantile(biggest, level))
 
 
 def _refuse_level(level: float) -> None:

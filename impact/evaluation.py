@@ -15,11 +15,12 @@ from impact.checks.overlap import overlap
 from impact.checks.trends import parallel_trends
 from impact.did import callaway_santanna
 from impact.emulation import emulate
-from impact.estimate import Estimate, stack
+from impact.estimate import Estimate
 from impact.matching import doubly_robust, means, nearest, propensity, regression
 from impact.report import Report
 from impact.sample import Sample
 from impact.show import words
+from impact.stacking import stack
 from impact.study import Event, Outcome, Study
 from impact.survival import aalen_johansen, restricted_mean
 
