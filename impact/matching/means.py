@@ -20,7 +20,9 @@ def difference(sample: Sample, *, outcome: Names = None) -> Estimate:
         sum(w d y) / sum(w d) - sum(w (1 - d) y) / sum(w (1 - d)).
 
     After matching this is the mean difference within matched sets, which are the clusters of its
-    standard error; after weighting, the normalised (Hajek) inverse probability estimate, whose
+    standard error (which does not know that the score was estimated, and so tends to be somewhat
+    too large; :func:`impact.matching.regression.difference` on the matched sample is more precise);
+    after weighting, the normalised (Hajek) inverse probability estimate, whose
     standard error knows that the weights were estimated.
 
     **Assumptions**: the design has made the arms comparable. Without a design it is a description
