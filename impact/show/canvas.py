@@ -151,12 +151,19 @@ def svg(figure: Figure, label: str = "") -> str:
 
 def pdf(figure: Figure, path: str | Path) -> Path:
     """The figure as a PDF file, with the letters embedded and without date or program: the same bytes each time."""
+    Path(path).write_bytes(pdf_bytes(figure))
+    return Path(path)
+
+
+def pdf_bytes(figure: Figure) -> bytes:
+    """What :func:`pdf` writes."""
     import matplotlib
 
+    stream = io.BytesIO()
     with matplotlib.rc_context({"pdf.fonttype": 3, "pdf.compression": 6, **_SAVED}):
         nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
-        figure.savefig(path, format="pdf", metadata=nothing)
-    return Path(path)
+        figure.savefig(stream, format="pdf", metadata=nothing)
+    return stream.getvalue()
 
 
 _SAVED: dict[Any, Any] = {

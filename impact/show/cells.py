@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 
 from impact.show import digits
-from impact.show.glossary import GLOSSARY, IN_OUTCOME_UNIT, POINTS, heading, percent_unit
+from impact.show.glossary import GLOSSARY, IN_OUTCOME_UNIT, LABELS, POINTS, heading, percent_unit
 
+INTERVAL_MEANING = (
+    "Of many samples drawn like this one, 95 in 100 would give an interval that holds the true value, "
+    "if the assumptions hold."
+)
 FAR_APART = 50  # times that one standard error exceeds another before they no longer share decimals
 
 
@@ -53,6 +57,18 @@ def columns(
         else:
             ready.append(_other(name, title, shown[name]))
     return ready
+
+
+def without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The frame without labels that are the same in every row, and those labels in a sentence."""
+    if len(frame) < 2:
+        return frame, ""
+    labels = [c for c in LABELS if c in frame]
+    same = [c for c in labels if not _is_number(frame[c]) and frame[c].notna().all() and frame[c].nunique() == 1]
+    if len(same) == len([c for c in frame if c in labels or not _is_number(frame[c])]):
+        same = same[1:]  # a row keeps a name
+    said = "; ".join(f"{heading(c)}: {_word(frame[c].iloc[0])}" for c in same)
+    return frame.drop(columns=same), f"{said}." if said else ""
 
 
 def _missing(part: str, longest: str) -> str:
@@ -112,9 +128,11 @@ def _other(name: str, title: str, values: pd.Series) -> Column:
     if whole:
         return Column(title, [digits.fixed(v, 0) for v in found], True)
     places = GLOSSARY[name].decimals if name in GLOSSARY else None
-    if places is not None:
-        return Column(title, [digits.fixed(v, places) for v in found], True)
-    return Column(title, [digits.plain(v) for v in found], True)
+    if places is None and name.startswith("mean"):
+        return Column(title, [digits.plain(v) for v in found], True)  # each row has a scale of its own
+    if places is None:
+        places = digits.decimals((), [np.nanmax(np.abs(found[np.isfinite(found)]), initial=0)])
+    return Column(title, [digits.fixed(v, places) for v in found], True)
 
 
 def _is_number(values: pd.Series) -> bool:

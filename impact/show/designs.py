@@ -86,6 +86,9 @@ def overlap(
         axes.bar(left, sign * share, width, align="edge", label=fit(name, 30, 1), hatch=hatch, linewidth=0.7,
                  facecolor=colour if sign > 0 else "white", edgecolor=colour)  # fmt: skip
     axes.axhline(0, color="black", lw=0.7)
+    peopled = np.flatnonzero(frame["treated"].to_numpy(float) + frame["comparison"].to_numpy(float))
+    if len(peopled):
+        axes.set_xlim(left[peopled[0]] - 0.01, (left + width)[peopled[-1]] + 0.01)
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axes.set_xlabel(fit(words.xlabel or "propensity score", 56), parse_math=False)
     axes.set_ylabel(fit(words.ylabel or "share of each arm (%)", 36), parse_math=False)

@@ -116,7 +116,10 @@ def latex_label(text: object, prefix: str) -> str:
 def slug(text: object, longest: int = 48) -> str:
     """A name for files and anchors: small letters, digits and hyphens only."""
     base = unicodedata.normalize("NFKD", plain(text)).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", base)[:longest].strip("-") or "untitled"
+    name = re.sub(r"[^a-z0-9]+", "-", base).strip("-")
+    if len(name) > longest:
+        name = name[: longest + 1].rpartition("-")[0] or name[:longest]
+    return name or "untitled"
 
 
 # Markdown and CSV -----------------------------------------------------------------------------

@@ -8,13 +8,13 @@ import pandas as pd
 
 from impact.show import canvas, curves, designs
 from impact.show.around import Words
-from impact.show.canvas import described, pdf, svg
+from impact.show.canvas import described, pdf, pdf_bytes, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "described", "draw", "pdf", "svg"]
+__all__ = ["KINDS", "described", "draw", "pdf", "pdf_bytes", "svg"]
 
 # Each kind with the columns that it cannot do without.
 KINDS = {

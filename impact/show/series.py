@@ -63,10 +63,14 @@ def split(frame: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, pd.Dat
 
 def names(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     said = [frame[c].map(lambda v, c=c: _said(c, v)) for c in columns]
-    return pd.Series([" \u00b7 ".join(row) for row in zip(*said, strict=True)], index=frame.index, dtype=object)
+    return pd.Series(
+        [" \u00b7 ".join(filter(None, row)) for row in zip(*said, strict=True)], index=frame.index, dtype=object
+    )
 
 
 def _said(column: str, value: Any) -> str:
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return ""
     if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
         if column == "adoption_group" and np.isinf(value):
             return "never adopted"

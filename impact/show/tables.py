@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as _csv
 import io
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from impact.show import cells, escape, templates
 from impact.show.cells import Column
+from impact.show.glossary import percent_unit
 
 LONG = 40  # rows from which a table runs over pages in LaTeX and scrolls in HTML
 _WIDE_CELL = 34  # characters from which a text cell wraps in LaTeX
@@ -38,11 +40,11 @@ def text(
     level : the confidence level that the limits in the frame have; it goes into the heading.
     headings : other headings for some columns.
     max_rows : rows shown before the middle is left out; None shows all.
+
+    Labels that are the same in every row stand below the table instead of in it, except in CSV.
     """
-    ready = [
-        Column(escape.plain(c.heading), [_clip(escape.plain(v)) for v in c.cells], c.numeric)
-        for c in cells.columns(frame, percent, level, headings)
-    ]
+    columns, said = _prepared(frame, notes, percent, level, headings)
+    ready = [Column(escape.plain(c.heading), [_clip(escape.plain(v)) for v in c.cells], c.numeric) for c in columns]
     ready = [c._replace(cells=[v + " " * len(tail) for v, tail in zip(c.cells, c.tails, strict=True)]) for c in ready]
     widths = [max(map(_width, [c.heading, *c.cells])) for c in ready]
     rows = [[c.cells[i] for c in ready] for i in range(len(frame))]
@@ -52,7 +54,7 @@ def text(
         lines = [*lines[:half], f"... {len(lines) - 2 * half} rows more ...", *lines[-half:]]
     head = _line([c.heading for c in ready], widths, ready)
     body = [head, "-" * _width(head), *(lines or ["(no rows)"])]
-    return "\n".join([*_said(caption), *body, *(line for n in _notes(notes, percent) for line in _said(n))])
+    return "\n".join([*_said(caption), *body, *(line for n in said for line in _said(n))])
 
 
 def html(
@@ -67,17 +69,15 @@ def html(
 
     Parameters as :func:`text`.
     """
-    ready = [
-        c._replace(cells=[v + _padding(tail) for v, tail in zip(c.cells, c.tails, strict=True)])
-        for c in cells.columns(frame, percent, level, headings)
-    ]
+    columns, said = _prepared(frame, notes, percent, level, headings)
+    ready = [c._replace(cells=[v + _padding(t) for v, t in zip(c.cells, c.tails, strict=True)]) for c in columns]
     return templates.html(
         "table.html",
         caption=caption,
         columns=[{"heading": escape.plain(c.heading), "class": "number" if c.numeric else "word"} for c in ready],
         rows=[[_html_text(c.cells[i]) for c in ready] for i in range(len(frame))],
         long=len(frame) > LONG,
-        notes=_notes(notes, percent),
+        notes=said,
     ).strip()
 
 
@@ -95,13 +95,13 @@ def latex(
     It needs ``booktabs``, ``longtable`` and, for letters such as ą or þ, ``[T1]{fontenc}``. ``label`` names
     it for ``\ref``; without one it is ``tab:`` and the caption.
     """
-    ready = cells.columns(frame, percent, level, headings)
+    ready, said = _prepared(frame, notes, percent, level, headings)
     label = label or (escape.latex_label(caption, "tab") if caption else "")
     size, spec, wraps = _layout(ready)
     head = " & ".join(_tex_heading(c) for c in ready) + r" \tabularnewline"
     body = [_tex_row([c.cells[i] for c in ready], [c.tails[i] for c in ready], wraps) for i in range(len(frame))]
     title = [rf"\caption{{{escape.latex(caption)}}}" + (rf"\label{{{label}}}" if label else "")] if caption else []
-    foot = [rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {escape.latex(n)}}}" for n in _notes(notes, percent)]
+    foot = [rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {escape.latex(n)}}}" for n in said]
     if len(frame) > LONG:
         lines = _longtable(size, spec, title, head, body, foot)
     else:
@@ -127,13 +127,13 @@ def markdown(
     headings: Mapping[str, str] | None = None,
 ) -> str:
     """The table as GitHub-flavoured Markdown. Parameters as :func:`text`."""
-    ready = cells.columns(frame, percent, level, headings)
+    ready, said = _prepared(frame, notes, percent, level, headings)
     lines = [
         "| " + " | ".join(escape.markdown(c.heading) for c in ready) + " |",
         "|" + "|".join("---:" if c.numeric else ":---" for c in ready) + "|",
         *("| " + " | ".join(escape.markdown(c.cells[i]) for c in ready) + " |" for i in range(len(frame))),
     ]
-    parts = ["\n".join(lines), *(escape.markdown(n) for n in _notes(notes, percent))]
+    parts = ["\n".join(lines), *(escape.markdown(n) for n in said)]
     return "\n\n".join([f"**{escape.markdown(caption)}**", *parts] if caption else parts)
 
 
@@ -161,8 +161,19 @@ def csv(
 # Text -----------------------------------------------------------------------------------------
 
 
-def _notes(notes: Iterable[str], percent: bool | str) -> list[str]:
-    return [*(str(n) for n in notes if str(n)), *(["pp: percentage points."] if percent is True else [])]
+def _prepared(
+    frame: pd.DataFrame,
+    notes: Iterable[str],
+    percent: bool | str,
+    level: float,
+    headings: Mapping[str, str] | None,
+) -> tuple[list[Column], list[str]]:
+    """The columns in words, and what is to be said below them."""
+    unit = percent_unit(map(str, frame), percent)
+    shown, same = cells.without_repeats(frame)
+    ready = cells.columns(shown, unit, level, headings)
+    explained = ["pp: percentage points."] if any(c.heading.endswith("(pp)") for c in ready) else []
+    return ready, [*([same] if same else []), *(str(n) for n in notes if str(n)), *explained]
 
 
 def _said(words: str) -> list[str]:
@@ -215,7 +226,7 @@ def _layout(ready: list[Column]) -> tuple[str, str, list[bool]]:
     A line of an article holds about 70 characters, 88 in footnotes; text columns wrap when their cells are
     long or the numbers leave too little room.
     """
-    widths = [max([len(_heading_lines(c)[-1]), *map(len, c.cells)], default=0) + 2 for c in ready]
+    widths = [max([*map(len, _heading_lines(c)), *map(len, c.cells)], default=0) + 2 for c in ready]
     total = sum(widths)
     size = "" if total <= 68 else r"\small" if total <= 76 else r"\footnotesize"
     room = {"": 68, r"\small": 76, r"\footnotesize": 88}[size]
@@ -232,9 +243,12 @@ def _layout(ready: list[Column]) -> tuple[str, str, list[bool]]:
 
 
 def _heading_lines(column: Column) -> list[str]:
-    """A heading over numbers may stand on two lines: the words, then the unit."""
-    words, unit = column.heading.rpartition(" (")[::2]
-    return [words, "(" + unit] if column.numeric and words and unit.endswith(")") else [column.heading]
+    """A heading over numbers stands on as many lines as keep it from being much wider than they are."""
+    words, bracket, unit = column.heading.partition(" (")
+    widest = max([*map(len, column.cells), 9], default=9)
+    if not column.numeric or len(column.heading) <= widest + 1:
+        return [column.heading]
+    return [*textwrap.wrap(words, widest, break_long_words=False), *([f"({unit}"] if bracket else [])]
 
 
 def _tex_heading(column: Column) -> str:

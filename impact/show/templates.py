@@ -13,14 +13,14 @@ class Tex(str):
     """LaTeX that this package wrote itself, which a template sets as it stands."""
 
 
-def html(name: str, **words: Any) -> str:
+def html(template: str, **words: Any) -> str:
     """A template filled for HTML: every word is escaped unless it is marked as HTML already."""
-    return str(_html_environment().get_template(name).render(**words))
+    return str(_html_environment().get_template(template).render(**words))
 
 
-def tex(name: str, **words: Any) -> str:
+def tex(template: str, **words: Any) -> str:
     """A template filled for LaTeX: every word is escaped unless it is :class:`Tex`."""
-    return str(_tex_environment().get_template(name).render(**words))
+    return str(_tex_environment().get_template(template).render(**words))
 
 
 def _read(name: str) -> str:
