@@ -10,7 +10,7 @@ import numpy as np
 from impact.core import risk
 from impact.estimate import Estimate
 from impact.sample import Sample
-from impact.survival.follow_up import FollowUp, Part, assemble, follow_up, labels, since
+from impact.survival.follow_up import FollowUp, Part, follow_up, labels
 
 Array = np.ndarray
 Names = str | Sequence[str] | None
@@ -182,17 +182,15 @@ def _estimate(
     """What the three share: curves of all causes, in both arms, at the times asked for."""
     followed = follow_up(sample, outcome)
     parts = []
-    for f in followed:
+    for f in followed.events:
         words, places = f.causes(cause)
         at, notes = f.times(times)
         value, scores = f.curve(risk.aalen_johansen, times=at, causes=len(f.event.causes))
         made = part(f, words, at, value[:, places], scores[:, :, places])
         parts.append(made._replace(notes=(*made.notes, *notes)))
-    words_of = {"time": since(sample, followed[0].event), "estimate": axis}
+    words_of = {"time": followed.since, "estimate": axis}
     about = {"percent": True, **about}
-    return assemble(
-        sample,
-        followed,
+    return followed.estimate(
         parts,
         estimand=estimand,
         method="Aalen-Johansen",

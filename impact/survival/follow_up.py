@@ -161,25 +161,6 @@ class FollowUp:
         return f"ask for times up to {enough[-1]:g}, when at least {ENOUGH} units of each arm still are"
 
 
-def follow_up(sample: Sample, outcome: str | Sequence[str] | None) -> list[FollowUp]:
-    """The events asked for, as followed in each arm. Refuses studies without arms or events."""
-    arms, events = sample.arms, sample.events(outcome)
-    weights = {name: np.where(arm, sample.weights, 0.0) for name, arm in arms.items()}
-    for name, w in weights.items():
-        if not (w > 0).any():
-            raise ValueError(
-                f"None of the {int(arms[name].sum()):,} units in “{name}” has a weight left, so there is no curve to "
-                "draw for it: loosen the design that set their weights to zero."
-            )
-    return [FollowUp(event, sample.outcome(event.name), weights) for event in events]
-
-
-def since(sample: Sample, event: Event) -> str:
-    """Words for a time axis: "months since enrolment"."""
-    start = re.sub(r"^(the )?(day|date|week|month|quarter|year) of ", "", sample.study.time_zero.split(",")[0].strip())
-    return f"{event.unit} since {start if 0 < len(start) <= 40 else 'time zero'}"
-
-
 class Part(NamedTuple):
     """What one event adds to an estimate: labels, (k,) values, (n, k) scores and notes."""
 
@@ -189,18 +170,49 @@ class Part(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def assemble(sample: Sample, followed: Sequence[FollowUp], parts: Sequence[Part], **about: Any) -> Estimate:
-    """One estimate from the parts of several events, told apart by the label ``outcome``."""
-    columns: dict[str, Array] = {
-        "outcome": np.concatenate(
-            [np.repeat(f.event.words, p.value.size) for f, p in zip(followed, parts, strict=True)]
-        )
-    }
-    for name in parts[0].labels:
-        columns[name] = np.concatenate([p.labels[name] for p in parts])
-    scores = np.column_stack([p.scores.reshape(len(sample), -1) for p in parts])
-    notes = tuple(dict.fromkeys(note for p in parts for note in p.notes))
-    return Estimate.of(sample, columns, np.concatenate([p.value.ravel() for p in parts]), scores, notes=notes, **about)
+class Followed(NamedTuple):
+    """The events asked for, as followed in each arm of a sample."""
+
+    sample: Sample
+    events: tuple[FollowUp, ...]
+
+    def estimate(self, parts: Sequence[Part], **about: Any) -> Estimate:
+        """One estimate from a part for each event, told apart by the label ``outcome``."""
+        both = list(zip(self.events, parts, strict=True))
+        columns: dict[str, Array] = {
+            "outcome": np.concatenate([np.repeat(f.event.words, p.value.size) for f, p in both])
+        }
+        for name in parts[0].labels:
+            columns[name] = np.concatenate([p.labels[name] for p in parts])
+        value = np.concatenate([p.value.ravel() for p in parts])
+        scores = np.column_stack([p.scores.reshape(len(self.sample), -1) for p in parts])
+        notes = tuple(dict.fromkeys(note for p in parts for note in p.notes))
+        return Estimate.of(self.sample, columns, value, scores, notes=notes, **about)
+
+    @property
+    def unit(self) -> str:
+        """The unit of time, of the first event if they differ."""
+        return self.events[0].event.unit
+
+    @property
+    def since(self) -> str:
+        """Words for a time axis: "months since enrolment"."""
+        start = self.sample.study.time_zero.split(",")[0].strip()
+        start = re.sub(r"^(the )?(day|date|week|month|quarter|year) of ", "", start)
+        return f"{self.unit} since {start if 0 < len(start) <= 40 else 'time zero'}"
+
+
+def follow_up(sample: Sample, outcome: str | Sequence[str] | None) -> Followed:
+    """The events asked for, as followed in each arm. Refuses studies without arms or events."""
+    arms, events = sample.arms, sample.events(outcome)
+    weights = {name: np.where(arm, sample.weights, 0.0) for name, arm in arms.items()}
+    for name, w in weights.items():
+        if not (w > 0).any():
+            raise ValueError(
+                f"None of the {int(arms[name].sum()):,} units in “{name}” has a weight left, so there is no curve to "
+                "draw for it: loosen the design that set their weights to zero."
+            )
+    return Followed(sample, tuple(FollowUp(event, sample.outcome(event.name), weights) for event in events))
 
 
 def labels(**columns: Any) -> dict[str, Array]:

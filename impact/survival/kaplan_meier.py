@@ -8,7 +8,7 @@ from typing import Any
 from impact.core import risk
 from impact.estimate import Estimate
 from impact.sample import Sample
-from impact.survival.follow_up import Part, assemble, follow_up, labels, since
+from impact.survival.follow_up import Part, follow_up, labels
 
 
 def survival(sample: Sample, *, outcome: str | Sequence[str] | None = None, times: Any = None) -> Estimate:
@@ -64,16 +64,14 @@ def survival(sample: Sample, *, outcome: str | Sequence[str] | None = None, time
     """
     followed = follow_up(sample, outcome)
     parts = []
-    for f in followed:
+    for f in followed.events:
         at, notes = f.times(times)
         value, scores = f.curve(risk.kaplan_meier, times=at)
         parts.append(Part(labels(group=list(f.weights), time=at), value, scores, notes))
-    return assemble(
-        sample,
-        followed,
+    return followed.estimate(
         parts,
         estimand="Survival: share that has not left yet",
-        axes={"time": since(sample, followed[0].event), "estimate": "share that has not left yet"},
+        axes={"time": followed.since, "estimate": "share that has not left yet"},
         kind="steps",
         scale="loglog",
         **_ABOUT,
@@ -110,16 +108,14 @@ def difference(sample: Sample, *, outcome: str | Sequence[str] | None = None, ti
     """
     followed = follow_up(sample, outcome)
     parts = []
-    for f in followed:
+    for f in followed.events:
         at, notes = f.times(times)
         value, scores = f.curve(risk.kaplan_meier, times=at)
         parts.append(Part(labels(time=at), value[0] - value[1], scores[:, 0] - scores[:, 1], notes))
-    return assemble(
-        sample,
-        followed,
+    return followed.estimate(
         parts,
         estimand=f"Difference in survival, {' less '.join(sample.arms)}",
-        axes={"time": since(sample, followed[0].event), "estimate": "difference in the share that has not left"},
+        axes={"time": followed.since, "estimate": "difference in the share that has not left"},
         kind="path",
         **_ABOUT,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from impact.core import risk
 from impact.estimate import Estimate
 from impact.sample import Sample
-from impact.survival.follow_up import Part, assemble, follow_up, labels
+from impact.survival.follow_up import Part, follow_up, labels
 
 Names = str | Sequence[str] | None
 
@@ -50,14 +50,12 @@ def time_until(sample: Sample, *, outcome: Names = None, horizon: Any = None) ->
     """
     followed = follow_up(sample, outcome)
     parts = []
-    for f in followed:
+    for f in followed.events:
         ends, notes = f.horizon(horizon)
         value, scores = f.curve(risk.restricted_mean, horizon=ends)
         parts.append(Part(labels(group=list(f.weights), time=ends), value, scores, notes))
-    unit = followed[0].event.unit
-    return assemble(
-        sample,
-        followed,
+    unit = followed.unit
+    return followed.estimate(
         parts,
         estimand=f"Mean {unit} until leaving, before the horizon",
         method="Area under the Kaplan-Meier curve",
@@ -96,14 +94,12 @@ def difference(sample: Sample, *, outcome: Names = None, horizon: Any = None) ->
     """
     followed = follow_up(sample, outcome)
     parts = []
-    for f in followed:
+    for f in followed.events:
         ends, notes = f.horizon(horizon)
         value, scores = f.curve(risk.restricted_mean, horizon=ends)
         parts.append(Part(labels(time=ends), value[0] - value[1], scores[:, 0] - scores[:, 1], notes))
-    unit = followed[0].event.unit
-    return assemble(
-        sample,
-        followed,
+    unit = followed.unit
+    return followed.estimate(
         parts,
         estimand=f"Difference in mean {unit} until leaving, {' less '.join(sample.arms)}",
         method="Area between the Kaplan-Meier curves",
@@ -152,16 +148,14 @@ def time_lost(sample: Sample, *, outcome: Names = None, cause: Names = None, hor
     """
     followed = follow_up(sample, outcome)
     parts = []
-    for f in followed:
+    for f in followed.events:
         words, places = f.causes(cause)
         ends, notes = f.horizon(horizon)
         value, scores = f.curve(risk.time_lost, horizon=ends, causes=len(f.event.causes))
         gap, own = (value[0] - value[1])[places], (scores[:, 0] - scores[:, 1])[:, places]
         parts.append(Part(labels(cause=words, time=ends), gap, own, notes))
-    unit = followed[0].event.unit
-    return assemble(
-        sample,
-        followed,
+    unit = followed.unit
+    return followed.estimate(
         parts,
         estimand=f"Difference in mean {unit} lost to each way out, {' less '.join(sample.arms)}",
         method="Area between the Aalen-Johansen curves",
