@@ -153,7 +153,7 @@ def _refuse(sample: Sample, ratio: int, caliper: float | None, scale: str, order
             "Nearest-neighbour matching was asked for the ATE, but it finds partners for one arm only: revise the "
             "study's estimand to 'ATT' or 'ATC', or use propensity.weight, which has an ATE."
         )
-    if isinstance(ratio, bool) or int(ratio) != ratio or ratio < 1:
+    if isinstance(ratio, bool) or not isinstance(ratio, int | np.integer) or ratio < 1:
         raise ValueError(f"`ratio` is {ratio!r}, and is a whole number of partners from 1 on: set ratio=1, 2 or more.")
     if caliper is not None and not caliper > 0:
         raise ValueError(

@@ -175,6 +175,7 @@ def test_nobody_within_the_caliper_is_a_sentence_with_counts():
     [
         ({"ratio": 0}, "whole number of partners"),
         ({"ratio": 1.5}, "whole number of partners"),
+        ({"ratio": "two"}, "whole number of partners"),
         ({"caliper": 0}, "positive number of standard deviations"),
         ({"caliper": -1.0}, "positive number of standard deviations"),
         ({"caliper": float("nan")}, "positive number of standard deviations"),
