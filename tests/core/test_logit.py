@@ -190,7 +190,7 @@ def separated_by_programming(d, x):
 def test_separation_is_that_of_linear_programming():
     """Small designs of a few values, where all three cases are common; another 3,000 were tried by hand."""
     seen = {"none": 0, "some": 0, "complete": 0}
-    for seed in range(150):
+    for seed in range(90):
         r = np.random.default_rng(seed)
         n, p = r.integers(8, 60), r.integers(1, 5)
         x = r.integers(0, [2, 4, 50][seed % 3], size=(n, p)) * 10.0 ** r.integers(-6, 7, p)
@@ -206,7 +206,7 @@ def test_separation_is_that_of_linear_programming():
         else:
             seen["some" if apart.any() else "none"] += 1
             assert np.array_equal(logit(d, x, np.ones(n)).separated.rows, np.flatnonzero(apart))
-    assert min(seen.values()) > 15
+    assert min(seen.values()) > 8
 
 
 def test_one_sided_tail_is_separated_only_beyond_the_overlap():
