@@ -6,7 +6,8 @@ exception are codes of arms and exits that at least ten rows share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ import pandas as pd
 
 Array = np.ndarray
 DAYS = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
+LARGEST = 1e100  # beyond it squares overflow; no register holds such a number
+_ZONE = r"(?<=\d)\s*(?:Z|[+-]\d\d:?\d\d)$"
+
+
+# ---- tables -----------------------------------------------------------------------------------
 
 
 def names(data: Any) -> list[str]:
@@ -31,15 +37,16 @@ def select(data: Any, needed: Sequence[str]) -> pd.DataFrame:
         raise ValueError(f"The data have more than one column named {listed(twice)}: rename or drop all but one.")
     missing = [n for n in needed if n not in have]
     if missing:
+        index = [n for n in missing if n in getattr(getattr(data, "index", None), "names", ())]
+        hint = f" {listed(index)} is the index: make it a column with reset_index()." if index else ""
         raise KeyError(
-            f"The study names columns that the data lack: {listed(missing)}. The data have {len(have)} columns: "
-            f"{listed(map(str, have[:40]))}{' and more' if len(have) > 40 else ''}."
+            f"The study names columns that the data lack: {listed(missing)}.{hint} The data have {len(have)} "
+            f"columns: {listed(map(str, have[:40]))}{' and more' if len(have) > 40 else ''}."
         )
     if isinstance(data, pd.DataFrame):
         table = data.loc[:, list(needed)].reset_index(drop=True)
     else:
-        chosen = _narwhal(data).select(*needed)
-        table = (chosen.collect() if hasattr(chosen, "collect") else chosen).to_pandas().reset_index(drop=True)
+        table = _collected(_narwhal(data).select(*needed))
     if not len(table):
         raise ValueError("The data have 0 rows: check the file or the query that made them.")
     return table
@@ -47,60 +54,139 @@ def select(data: Any, needed: Sequence[str]) -> pd.DataFrame:
 
 def _narwhal(data: Any) -> Any:
     import narwhals.stable.v1 as nw
+    from narwhals.exceptions import DuplicateError
 
     try:
-        return nw.from_native(data)
+        frame = nw.from_native(data)
+        frame.collect_schema()
     except TypeError:
         raise TypeError(
             f"The data must be a dataframe (pandas, polars, Arrow, DuckDB), not {type(data).__name__}: "
             "read the file first, for example with impact.read."
         ) from None
+    except DuplicateError:
+        raise ValueError("The data have more than one column of the same name: rename or drop all but one.") from None
+    return frame
 
 
-def listed(names: Any) -> str:
+def _collected(frame: Any) -> pd.DataFrame:
+    try:
+        return (frame.collect() if hasattr(frame, "collect") else frame).to_pandas().reset_index(drop=True)
+    except ModuleNotFoundError as problem:
+        raise ModuleNotFoundError(
+            f"To take in this table, the package {problem.name} is needed: pip install impact[registers].",
+            name=problem.name,
+        ) from None
+
+
+def listed(names: Iterable[Any]) -> str:
     return ", ".join(f"`{n}`" for n in names)
 
 
-def numbers(column: pd.Series, name: str, role: str) -> Array:
+# ---- kinds ------------------------------------------------------------------------------------
+
+
+def is_text(column: pd.Series) -> bool:
+    """Whether a column is a factor by nature: text, or categories that are text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return not _is_number(column.cat.categories.dtype)
+    if pd.api.types.is_object_dtype(column.dtype):
+        return bool(column.dropna().map(lambda v: isinstance(v, str)).any())
+    return pd.api.types.is_string_dtype(column.dtype)
+
+
+def is_date(column: pd.Series) -> bool:
+    """Whether a column holds dates as such, in whichever type."""
+    arrow = str(column.dtype).startswith(("date32", "date64", "timestamp"))
+    if arrow or pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return True
+    if not pd.api.types.is_object_dtype(column.dtype):
+        return False
+    filled = column.dropna()
+    return bool(len(filled)) and bool(filled.map(lambda v: isinstance(v, datetime.date)).all())
+
+
+def kind(column: pd.Series) -> str:
+    """What a column holds, in words."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return f"categories of {kind(pd.Series(column.cat.categories))}"
+    if is_date(column):
+        return "dates"
+    if is_text(column):
+        return "text"
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return "True and False"
+    return "numbers" if _is_number(column.dtype) else "values of several types"
+
+
+def _is_number(dtype: Any) -> bool:
+    types = pd.api.types
+    return types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype) or types.is_bool_dtype(dtype)
+
+
+# ---- numbers ----------------------------------------------------------------------------------
+
+
+def numbers(column: pd.Series, name: str, role: str, *, finite: bool = True) -> Array:
     """A column as float, with NaN where it is missing; text, dates and infinities are refused."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        column = column.astype(column.cat.categories.dtype if not column.isna().any() else object)
+    if is_date(column):
         raise ValueError(
-            f"The {role} `{name}` holds dates, and a number is needed: use the time since a date that means something, "
-            "in days or months."
+            f"The {role} `{name}` holds dates, and a number is needed: use the time since a date that means "
+            "something, in days or months."
         )
-    if pd.api.types.is_timedelta64_dtype(column.dtype):
+    if pd.api.types.is_timedelta64_dtype(column.dtype) or str(column.dtype).startswith("duration"):
         raise ValueError(f"The {role} `{name}` holds time differences: divide them by one day, week or month first.")
-    if not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)):
+    if not _is_number(column.dtype):
         column = _numbers_from_objects(column, name, role)
     values = column.to_numpy(dtype=float, na_value=np.nan)
-    infinite = int(np.isinf(values).sum())
-    if infinite:
+    infinite = int((np.abs(values) > LARGEST).sum())
+    if finite and infinite:
         raise ValueError(
-            f"The {role} `{name}` is infinite in {infinite} of {len(values)} rows: correct or remove these values."
+            f"The {role} `{name}` is infinite, or beyond {LARGEST:.0e}, in {infinite} of {len(values)} rows: correct "
+            "or remove these values."
         )
     return values
 
 
 def _numbers_from_objects(column: pd.Series, name: str, role: str) -> pd.Series:
     filled = column[column.notna()]
-    text = filled.map(lambda v: isinstance(v, str | bytes))
+    text = filled.map(lambda v: isinstance(v, str | bytes)).to_numpy(dtype=bool)
     if not text.any():
-        return pd.to_numeric(column.map(lambda v: np.nan if v is None or v is pd.NA else float(v)))
+        return _floats(column, name, role)
     count = int(text.sum())
-    like = like_numbers(filled[text])
-    if like == count:
-        comma = filled[text].str.contains(",").any()
-        how = "decimal commas: read the file with `decimal=','`" if comma else "convert it with pandas.to_numeric"
+    if like_numbers(filled[text]) < count:
         raise ValueError(
-            f"The {role} `{name}` holds numbers stored as text in {count} of {len(column)} rows ({how}); "
-            f"if they are codes, write `C({name})` as a covariate."
+            f"The {role} `{name}` holds text in {count} of {len(column)} rows, and a number is needed: "
+            "recode it to numbers first."
         )
+    comma = filled[text].astype(str).str.contains(",", regex=False).any()
+    how = "decimal commas: read the file with `decimal=','`" if comma else "convert it with pandas.to_numeric"
+    codes = f"; if they are codes, write `C({name})`" if role == "covariate" else ""
     raise ValueError(
-        f"The {role} `{name}` holds text in {count} of {len(column)} rows, and a number is needed: "
-        "recode it to numbers first."
+        f"The {role} `{name}` holds numbers stored as text in {count} of {len(column)} rows: {how}{codes}."
     )
+
+
+def _floats(column: pd.Series, name: str, role: str) -> pd.Series:
+    """Decimals, fractions and the like as float."""
+
+    def number(value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError, OverflowError):
+            return np.inf
+
+    missing = column.isna().to_numpy(dtype=bool)
+    values = [np.nan if gone else number(v) for v, gone in zip(column, missing, strict=True)]
+    wrong = sum(v == np.inf for v in values)
+    if wrong:
+        raise ValueError(
+            f"The {role} `{name}` holds something other than numbers in {wrong} of {len(column)} rows: recode it to "
+            "numbers."
+        )
+    return pd.Series(values, index=column.index, dtype=float)
 
 
 def like_numbers(text: pd.Series) -> int:
@@ -109,24 +195,52 @@ def like_numbers(text: pd.Series) -> int:
     return int(pd.to_numeric(plain, errors="coerce").notna().sum())
 
 
-def is_text(column: pd.Series) -> bool:
-    """Whether a column is a factor by nature: text, or categories that are text."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return not pd.api.types.is_numeric_dtype(column.cat.categories.dtype)
-    if pd.api.types.is_string_dtype(column.dtype) and not pd.api.types.is_object_dtype(column.dtype):
-        return True
-    return pd.api.types.is_object_dtype(column.dtype) and bool(column.dropna().map(lambda v: isinstance(v, str)).any())
+# ---- codes ------------------------------------------------------------------------------------
+
+
+def text(level: Any) -> str:
+    """A level of a factor in words: a whole number without its ``.0``."""
+    return f"{level:.15g}" if isinstance(level, float | np.floating) else str(level)
+
+
+def texts(column: pd.Series) -> list[str | None]:
+    """Every value of a factor in words."""
+    values = column.astype(object)
+    said = {v: text(v) for v in pd.unique(values.dropna())}
+    return [said.get(v) if known else None for v, known in zip(values, column.notna(), strict=True)]
+
+
+def equal(column: pd.Series, value: Any) -> Array:
+    """Which rows hold a value; missing is not equal to anything, and text is not equal to a number."""
+    try:
+        same = column == value
+    except (TypeError, ValueError, NotImplementedError):  # Arrow types refuse to be compared with another type
+        return np.zeros(len(column), bool)
+    return same.fillna(False).to_numpy(dtype=bool)
+
+
+def common_codes(column: pd.Series, at_least: int = 10) -> str:
+    """The codes that enough rows share to be named in a message."""
+    counts = column.value_counts()
+    counts = counts[counts > 0]
+    shown = [f"{str(code)[:30]} ({n})" for code, n in counts.items() if n >= at_least][:6]
+    rest = len(counts) - len(shown)
+    return (", ".join(shown) or "none that 10 rows share") + (f" and {rest} more" if rest and shown else "")
+
+
+# ---- dates ------------------------------------------------------------------------------------
 
 
 def dates(column: pd.Series, name: str) -> pd.Series:
-    """A column of dates without time zone; ISO text is read, anything else is refused."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return column.dt.tz_localize(None)
+    """A column of dates as clocks on the wall showed them, without time zone; of text, only ISO dates are read."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return column
-    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.dt.tz_localize(None) if isinstance(column.dtype, pd.DatetimeTZDtype) else column
+    if _is_number(column.dtype):
         raise ValueError(f"`{name}` holds numbers, and a date is needed: convert it to dates first.")
-    read = pd.to_datetime(column.astype("string"), format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+    wall = column.astype("string").str.replace(_ZONE, "", regex=True)
+    read = pd.to_datetime(wall, format="ISO8601", errors="coerce")
     wrong = int((read.isna() & column.notna()).sum())
     if wrong:
         raise ValueError(
@@ -144,22 +258,9 @@ def elapsed(end: pd.Series, start: pd.Series, unit: str) -> Array:
 def periods(column: pd.Series, name: str, origin: pd.Timestamp | None = None) -> tuple[Array, pd.Timestamp | None]:
     """Calendar periods as numbers. Dates become whole months, counted so that the first date is month 1."""
     iso = is_text(column) and not like_numbers(column.dropna())
-    if not (iso or pd.api.types.is_datetime64_any_dtype(column.dtype)):
+    if not (iso or is_date(column)):
         return numbers(column, name, "period"), None
     when = dates(column, name)
     origin = when.min() if origin is None else origin
     months = (when.dt.year - origin.year) * 12 + (when.dt.month - origin.month) + 1
     return months.to_numpy(dtype=float, na_value=np.nan), origin
-
-
-def equal(column: pd.Series, value: Any) -> Array:
-    """Which rows hold a value; missing is not equal to anything."""
-    return (column == value).fillna(False).to_numpy(dtype=bool)
-
-
-def common_codes(column: pd.Series, at_least: int = 10) -> str:
-    """The codes that enough rows share to be named in a message."""
-    counts = column.value_counts()
-    shown = [f"{code!s} ({n})" for code, n in counts.items() if n >= at_least][:6]
-    rest = len(counts) - len(shown)
-    return (", ".join(shown) or "none that 10 rows share") + (f" and {rest} more" if rest else "")

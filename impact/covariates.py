@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from impact import columns as col
-from impact.expressions import Term, term
+from impact.expressions import split
+from impact.recipe import CONTEXT, Recipe, recipe
+from impact.study import Event, Study
+from impact.terms import Factor, Term, term
 
-_LEVEL = re.compile(r"\[(?:T\.)?([^\]]*)\]")
-_CODED = re.compile(r"\bC\(`?([^,()`]+)`?[^()]*\)")
+_LEVEL = re.compile(r"l(\d+)")
 
 
-def terms(covariates: Sequence[str], names: Collection[str]) -> tuple[Term, ...]:
-    """The study's covariates, read against the columns of the table."""
-    return tuple(term(text, names) for text in covariates)
+def terms(study: Study, names: Collection[str]) -> tuple[Term, ...]:
+    """The study's covariates, read against the columns of the table; what follows treatment is refused."""
+    after = {c: "the treatment" for c in (study.treatment, study.adoption) if c is not None}
+    for outcome in study.outcomes:
+        if isinstance(outcome, Event):
+            after |= dict.fromkeys((outcome.duration, outcome.status), "an outcome")
+        elif outcome.periods is None and study.period is None:  # over time, the first value may be from before
+            after[outcome.column] = "an outcome"
+    read = tuple(term(text, names) for text in study.covariates)
+    for one in read:
+        for column in one.columns:
+            if column in after:
+                raise ValueError(
+                    f"The covariate `{one.text}` uses `{column}`, which is {after[column]} of the study: covariates "
+                    "are known before treatment; leave it out."
+                )
+    return read
 
 
 def materialise(chosen: Sequence[Term], rows: pd.DataFrame, notes: list[str]) -> dict[str, Any]:
@@ -27,142 +43,145 @@ def materialise(chosen: Sequence[Term], rows: pd.DataFrame, notes: list[str]) ->
     Columns that are constant or follow from the others are left out of the design, with a note;
     balance is still judged on them.
     """
-    n = len(rows)
     if not chosen:
-        empty = np.empty((n, 0))
-        return dict(covariates=empty, covariate_names=(), characteristics=empty, characteristic_names=(), terms={},
-                    formula=None)  # fmt: skip
-    table = _prepared(chosen, rows)
-    matrix = _model_matrix("1 + " + " + ".join(t.formula for t in chosen), table, True)
-    every = _model_matrix("0 + " + " + ".join(t.formula for t in chosen), table, False)
+        empty = np.empty((len(rows), 0))
+        return {"covariates": empty, "covariate_names": (), "characteristics": empty, "characteristic_names": (),
+                "terms": {}, "formula": None}  # fmt: skip
+    made = recipe(chosen, rows)
+    written = _Written(chosen, made)
+    table = made.table(rows)
+    matrix = _model_matrix("1 + " + written.formula, table, written, full_rank=True)
+    every = _model_matrix("0 + " + written.formula, table, written, full_rank=False)
     design = np.asarray(matrix, float)[:, 1:]
-    names = [readable(c) for c in list(matrix.columns)[1:]]
-    keep = _independent(design, names, notes)
-    return dict(
-        covariates=np.ascontiguousarray(design[:, keep]),
-        covariate_names=tuple(names[j] for j in keep),
-        characteristics=np.ascontiguousarray(np.asarray(every, float)),
-        characteristic_names=tuple(readable(c) for c in every.columns),
-        terms=_positions(every, chosen),
-        formula=matrix.model_spec,
-    )
+    owners = [written.term_of(f) for f in written.columns(matrix)[1:]]
+    kept = _independent(design, owners, notes)
+    names = [written.readable(c, made) for c in matrix.columns][1:]
+    return {
+        "covariates": np.ascontiguousarray(design[:, kept]),
+        "covariate_names": tuple(names[j] for j in kept),
+        "characteristics": np.ascontiguousarray(np.asarray(every, float)),
+        "characteristic_names": tuple(written.readable(c, made) for c in every.columns),
+        "terms": written.positions(every),
+        "formula": replace(made, kept=tuple(kept), spec=matrix.model_spec),
+    }
 
 
-def readable(name: str) -> str:
-    """``C(education)[T.basic]`` as ``education: basic``."""
-    plain = _CODED.sub(lambda m: m.group(1).strip(), name)
-    return _LEVEL.sub(lambda m: f" {m.group(1)}" if m.group(1).isdigit() and "(" in plain else f": {m.group(1)}",
-                      plain).replace("`", "")  # fmt: skip
+# ---- formulaic --------------------------------------------------------------------------------
 
 
-def _model_matrix(formula: str, table: pd.DataFrame, full_rank: bool) -> Any:
+class _Written:
+    """The terms as one formula with stand-ins, and the way back from formulaic's columns."""
+
+    def __init__(self, chosen: Sequence[Term], recipe: Recipe) -> None:
+        self.chosen = chosen
+        self.shown: dict[str, str] = {}
+        self.products: dict[str, list[frozenset[str]]] = {}
+        formula: list[str] = []
+        for t in chosen:
+            for product in t.products:
+                texts = [self._write(f, recipe) for f in product]
+                formula.append(":".join(texts))
+                self.products.setdefault(t.text, []).append(frozenset(map(_tight, texts)))
+        self.formula = " + ".join(dict.fromkeys(formula))
+
+    def _write(self, factor: Factor, recipe: Recipe) -> str:
+        coded = factor.kind != "computed" and factor.columns[0] in recipe.factors
+        coded = coded and (factor.kind == "coded" or factor.columns[0] not in recipe.numeric)
+        text = f"C({recipe.factors[factor.columns[0]]})" if coded else factor.write(recipe.numeric)
+        self.shown[_tight(text)] = factor.shown
+        return text
+
+    def columns(self, matrix: Any) -> list[frozenset[str]]:
+        """For each column of a model matrix, the factors that made it."""
+        made: list[frozenset[str]] = [frozenset()] * len(matrix.columns)
+        for t, span in matrix.model_spec.term_slices.items():
+            for j in range(*span.indices(len(matrix.columns))):
+                made[j] = frozenset(_tight(str(f)) for f in t.factors) - {"1"}
+        return made
+
+    def term_of(self, factors: frozenset[str]) -> str:
+        return next(text for text, products in self.products.items() if factors in products)
+
+    def positions(self, matrix: Any) -> dict[str, tuple[int, ...]]:
+        """Which columns each of the study's terms made."""
+        made = self.columns(matrix)
+        return {text: tuple(j for j, f in enumerate(made) if f in products) for text, products in self.products.items()}
+
+    def readable(self, name: str, recipe: Recipe) -> str:
+        """``C(f0)[T.l1]`` as ``education: secondary``."""
+        levels = {f"C({s})": recipe.levels[c] for c, s in recipe.factors.items()}
+        words = []
+        for piece in _pieces(_tight(name)):
+            factor = max((f for f in self.shown if piece.startswith(f)), key=len, default="")
+            place = re.sub(r"^\[(?:T\.)?|\]$", "", piece.removeprefix(factor))
+            level = _LEVEL.fullmatch(place)
+            if level and factor in levels:
+                words.append(f"{self.shown[factor]}: {levels[factor][int(level.group(1))]}")
+            else:
+                words.append(f"{self.shown.get(factor, factor)} {place}".strip())
+        return " × ".join(words)
+
+
+def _tight(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+def _pieces(name: str) -> list[str]:
+    """The factors in formulaic's name of a column: cut at ``:`` outside brackets."""
+    return split(name, ":")
+
+
+def _model_matrix(formula: str, table: pd.DataFrame, written: _Written, *, full_rank: bool) -> Any:
     from formulaic import model_matrix
     from formulaic.errors import FormulaicError
 
+    shown = ", ".join(f"`{t.text}`" for t in written.chosen)
     try:
-        matrix = model_matrix(
-            formula, table, context={"sqrt": np.sqrt, "log1p": np.log1p}, ensure_full_rank=full_rank, na_action="raise"
-        )
-    except (FormulaicError, ValueError) as problem:
+        with np.errstate(all="ignore"):  # what is infinite or undefined is counted below
+            matrix = model_matrix(formula, table, context=CONTEXT, ensure_full_rank=full_rank, na_action="ignore")
+    except (FormulaicError, ArithmeticError, TypeError, ValueError) as problem:
         kind = type(problem.__cause__ or problem).__name__
         raise ValueError(
-            f"The covariates cannot be computed as `{formula[4:]}` ({kind}): check the functions' arguments, and that "
-            "logarithms and roots are taken of positive numbers only."
+            f"The covariates {shown} cannot be computed ({kind}): check the arguments of the functions, and that "
+            "curves have fewer pieces than the column has values."
         ) from None
-    infinite = ~np.isfinite(np.asarray(matrix, float))
-    for name, count in zip(matrix.columns, infinite.sum(axis=0), strict=True):
+    wrong = (~np.isfinite(np.asarray(matrix, float))).sum(axis=0)
+    for factors, count in zip(written.columns(matrix), wrong, strict=True):
         if count:
             raise ValueError(
-                f"The covariate `{name}` is infinite or undefined for {count} of {len(table)} units: take logarithms and "
-                "roots of positive numbers only."
+                f"The covariate `{written.term_of(factors)}` is infinite or undefined for {count} of {len(table)} "
+                "units: take logarithms and roots of positive numbers only."
             )
     return matrix
 
 
-def _prepared(chosen: Sequence[Term], rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns in use, as numbers or as factors, and nothing in between."""
-    table = {}
-    plain = {c for t in chosen for c in t.plain}
-    for name in dict.fromkeys(c for t in chosen for c in t.columns):
-        column = rows[name]
-        coded = all(name not in t.plain and "C(" in t.formula for t in chosen if name in t.columns)
-        if col.is_text(column) or coded:
-            if name in plain:
-                _refuse_text_numbers(column, name)
-            table[name] = _factor(column, name)
-        else:
-            table[name] = col.numbers(column, name, "covariate")
-    return pd.DataFrame(table)
+# ---- rank -------------------------------------------------------------------------------------
 
 
-def _refuse_text_numbers(column: pd.Series, name: str) -> None:
-    text = column.astype("string").dropna()
-    if len(text) and col.like_numbers(text) == len(text):
-        comma = text.str.contains(",").any()
-        raise ValueError(
-            f"The covariate `{name}` holds numbers stored as text in {len(text)} of {len(column)} rows"
-            f"{', with decimal commas' if comma else ''}: convert them to numbers, or write `C({name})` if they are codes."
-        )
-
-
-def _factor(column: pd.Series, name: str) -> pd.Categorical:
-    """Levels that occur, in the order the data declare or else sorted."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        factor = column.cat.remove_unused_categories()
-        factor = factor.cat.rename_categories([_text(c) for c in factor.cat.categories]).array
-    else:
-        levels = sorted(column.unique(), key=lambda v: (isinstance(v, str), v))
-        factor = pd.Categorical(column.map(_text), categories=list(dict.fromkeys(map(_text, levels))))
-    levels, n = len(factor.categories), len(factor)
-    if levels > max(20, n // 10) or levels * n > 4e8:
-        raise ValueError(
-            f"The covariate `{name}` has {levels} levels for {n} units, too many to compare within: group its levels, or "
-            "use a number that describes them."
-        )
-    return factor
-
-
-def _text(level: Any) -> str:
-    return f"{level:g}" if isinstance(level, float | np.floating) else str(level)
-
-
-def _independent(design: np.ndarray, names: list[str], notes: list[str]) -> list[int]:
+def _independent(design: np.ndarray, owners: Sequence[str], notes: list[str]) -> list[int]:
     """Columns that are neither constant nor follow from earlier ones, as R keeps them."""
     spread = design.std(axis=0)
     size = np.abs(design).max(axis=0, initial=0.0)
-    constant = [j for j in range(len(names)) if spread[j] <= 1e-13 * max(size[j], 1e-300)]
-    left = [j for j in range(len(names)) if j not in constant]
+    constant = [j for j in range(len(owners)) if spread[j] <= 1e-13 * max(size[j], 1e-300)]
+    left = [j for j in range(len(owners)) if j not in constant]
     scaled = (design - design.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    scaled /= np.sqrt(max(len(design), 1))
+    triangle = np.asarray(np.linalg.qr(scaled / np.sqrt(max(len(design), 1)), mode="r"))
     redundant: list[int] = []
-    while left:
-        diagonal = np.abs(np.diag(np.linalg.qr(scaled[:, left], mode="r")))
+    while len(left) <= len(triangle):  # more columns than rows: the door says so
+        diagonal = np.abs(np.diag(np.linalg.qr(triangle[:, left], mode="r")))
         short = np.flatnonzero(diagonal < 1e-7)
-        if len(left) > len(diagonal):  # more columns than rows: the door says so
-            break
         if not len(short):
             break
         redundant.append(left.pop(int(short[0])))
     if constant:
-        notes.append(f"Left out of the adjustment, the same for every unit: {col.listed(names[j] for j in constant)}.")
+        notes.append(f"Left out of the adjustment, the same for every unit: {_counted(constant, owners)}.")
     if redundant:
-        notes.append(
-            f"Left out of the adjustment, determined by other covariates: {col.listed(names[j] for j in redundant)}."
-        )
+        notes.append(f"Left out of the adjustment, determined by other covariates: {_counted(redundant, owners)}.")
     return left
 
 
-def _positions(every: Any, chosen: Sequence[Term]) -> dict[str, tuple[int, ...]]:
-    """Which columns each of the study's terms made. A term such as ``a*b`` makes several of formulaic's."""
-    places: dict[str, tuple[int, ...]] = {}
-    made = [(frozenset(str(f) for f in t.factors), range(*s.indices(len(every.columns))))
-            for t, s in every.model_spec.term_slices.items()]  # fmt: skip
-    from formulaic import Formula
-
-    for one in chosen:
-        factors = {frozenset(str(f) for f in t.factors) for t in Formula("0 + " + one.formula)}
-        columns = [j for f, span in made if f in factors for j in span]
-        places[one.formula.strip("`") if one.formula.startswith("`") and one.formula.count("`") == 2 else one.formula] = (
-            tuple(sorted(set(columns)))
-        )
-    return places
+def _counted(columns: Sequence[int], owners: Sequence[str]) -> str:
+    """Columns by the term that made them: names of levels are values of rows, and stay out of messages."""
+    total = {t: owners.count(t) for t in dict.fromkeys(owners[j] for j in columns)}
+    gone = {t: sum(owners[j] == t for j in columns) for t in total}
+    return ", ".join(f"`{t}`" if gone[t] == n else f"{gone[t]} of the {n} columns of `{t}`" for t, n in total.items())

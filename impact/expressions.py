@@ -1,147 +1,164 @@
-"""Rules and terms: what a study may say about columns, read as a small language, never as Python.
+"""What a study may say about columns: a small language, read here and never run as Python.
 
-Eligibility rules are evaluated by pandas and covariate terms by formulaic, and both evaluate
-Python. A study can come from a file that somebody else wrote, so only comparisons, arithmetic
-and the listed functions get through.
+A study can come from a file that somebody else wrote. So rules and terms are parsed into a tree, every
+node of the tree is looked at, and only the tree is used afterwards: rules are worked out by
+:mod:`impact.rules`, terms are written anew by :mod:`impact.terms`. The text itself goes nowhere.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-TRANSFORMS = frozenset(
-    "C I bs cs cr cc poly center scale standardize log log10 log1p exp sqrt abs".split()
-)
-_CODINGS = frozenset(["contr", "treatment", "sum", "helmert", "diff", "poly", "sas", "Treatment", "Sum"])
-_QUOTED = re.compile(r"`([^`]+)`")
-_SHARED = (
-    ast.Expression, ast.Constant, ast.Name, ast.Load, ast.UnaryOp, ast.USub, ast.UAdd, ast.BinOp, ast.Add,
-    ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.Mod, ast.List, ast.Tuple, ast.Compare, ast.Lt, ast.LtE, ast.Gt,
-    ast.GtE, ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.BoolOp, ast.And, ast.Or, ast.Not, ast.Invert,
-    ast.BitAnd, ast.BitOr,
-)  # fmt: skip
-_TERM = (*_SHARED, ast.Call, ast.keyword, ast.Attribute)
+LONGEST = 20_000  # characters: a list of every municipality fits, a bomb of brackets does not matter
+DEEPEST = 50  # operations within operations
+
+ARITHMETIC = (ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.Mod, ast.UnaryOp, ast.USub, ast.UAdd)
+COMPARISON = (ast.Compare, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
+ATOM = (ast.Name, ast.Load, ast.Constant)
+
+_KINDS: dict[type[ast.AST], str] = {
+    ast.Subscript: "an index in square brackets",
+    ast.BinOp: "arithmetic",
+    ast.UnaryOp: "arithmetic",
+    ast.Compare: "a comparison",
+    ast.BoolOp: "a comparison",
+    ast.Lambda: "a function of its own",
+    ast.JoinedStr: "a formatted text",
+    ast.IfExp: "an `if`",
+    ast.NamedExpr: "an assignment",
+    ast.MatMult: "the sign `@`",
+    ast.BitXor: "the sign `^`",
+    ast.Is: "the word `is`",
+    ast.IsNot: "the words `is not`",
+    ast.BitAnd: "the sign `&`",
+    ast.BitOr: "the sign `|`",
+    ast.Invert: "the sign `~`",
+    ast.And: "the word `and`",
+    ast.Or: "the word `or`",
+    ast.Not: "the word `not`",
+    ast.List: "a list",
+    ast.Tuple: "a list",
+    ast.Dict: "a dictionary",
+    ast.Set: "a set",
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), "a comprehension"),
+}
+
+# A name in backticks, a text in quotes, or one character of anything else.
+_TOKEN = re.compile(r"""`[^`]*`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.""", re.DOTALL)
 
 
-class Term(NamedTuple):
-    """A covariate term: the text formulaic is given, and the columns it reads."""
+class Expression(NamedTuple):
+    """A tree, and the columns that its names mean, in the order of their first use."""
 
-    formula: str
-    columns: tuple[str, ...]
-    plain: tuple[str, ...]
-    """Columns used as they stand, outside any function: text there is a factor, numbers are numbers."""
+    tree: ast.expr
+    means: dict[str, str]
 
-
-def rule_columns(rule: str) -> tuple[str, ...]:
-    """The columns that an eligibility rule compares; anything but a comparison is refused."""
-    text, quoted = _unquote(rule)
-    tree = _parse(text, f"The eligibility rule `{rule}`")
-    for node in ast.walk(tree):
-        if not isinstance(node, _SHARED):
-            raise ValueError(
-                f"The eligibility rule `{rule}` uses {_what(node)}, which rules may not: write comparisons of columns "
-                "with values, joined by `and`, `or`, `not`, such as `age >= 30 and status in ['a', 'b']`."
-            )
-    return _names(tree, quoted)
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.means.values()))
 
 
-def term(text: str, columns: Collection[str]) -> Term:
-    """Read one covariate term against the columns of the table."""
-    if text in columns:
-        return Term(f"`{text}`", (text,), (text,))
-    used: list[str] = []
-    plain: list[str] = []
-    for factor in _split(text):
-        bare, quoted = _unquote(factor.strip())
-        tree = _parse(bare, f"The covariate `{text}`")
-        _refuse_code(tree, text)
-        names = _names(tree, quoted)
-        used += names
-        if isinstance(tree.body, ast.Name):
-            plain += names
-    missing = sorted(set(used) - set(columns))
-    if missing:
-        raise KeyError(
-            f"The covariate `{text}` reads columns that the data lack: {', '.join(f'`{m}`' for m in missing)}. "
-            "Name columns of the data, with backticks around names that hold spaces."
-        )
-    return Term(text, tuple(dict.fromkeys(used)), tuple(dict.fromkeys(plain)))
+def read(text: str, subject: str, columns: Collection[str], functions: Collection[str] = ()) -> Expression:
+    """Parse one expression and look its names up among the columns of the table.
 
-
-def _refuse_code(tree: ast.Expression, text: str) -> None:
-    for node in ast.walk(tree):
-        called = isinstance(node, ast.Call) and (
-            (isinstance(node.func, ast.Name) and node.func.id in TRANSFORMS)
-            or (isinstance(node.func, ast.Attribute) and node.func.attr in _CODINGS)
-        )
-        named = isinstance(node, ast.Attribute) and node.attr in _CODINGS and _is_contr(node.value)
-        if isinstance(node, _TERM) and not isinstance(node, ast.Call | ast.Attribute) or called or named:
+    ``subject`` begins the message of whatever is wrong, as in ``"The covariate `log(age)`"``.
+    Names in ``functions`` may be called and are not columns where they are.
+    """
+    plain, quoted = _unquote(text)
+    tree = _parse(plain, subject)
+    called = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
+    spelt = {unicodedata.normalize("NFKC", c): c for c in columns if isinstance(c, str)}
+    means: dict[str, str] = {}
+    for node in sorted(_found(tree, ast.Name), key=lambda n: (n.lineno, n.col_offset)):
+        if id(node) in called or node.id in functions and node.id not in spelt:
             continue
-        raise ValueError(
-            f"The covariate `{text}` uses {_what(node)}, which terms may not: use columns, `:` between them, and "
-            f"the functions {', '.join(sorted(TRANSFORMS))}."
+        # Python spells names in one form of Unicode; a column may be spelt in another.
+        means[node.id] = quoted[node.id] if node.id in quoted else spelt.get(node.id, node.id)
+    lacking = [m for m in dict.fromkeys(means.values()) if m not in columns]
+    if lacking:
+        raise KeyError(
+            f"{subject} reads columns that the data lack: {', '.join(f'`{m}`' for m in lacking)}. Name columns of "
+            "the data, with backticks around names that are not one plain word, and quotes around text."
         )
+    return Expression(tree, means)
 
 
-def _is_contr(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "contr"
+def split(text: str, at: str) -> list[str]:
+    """Cut a text at single characters that stand outside brackets, backticks and quotes."""
+    parts, depth = [""], 0
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        depth += (token in tuple("([{")) - (token in tuple(")]}"))
+        if token in tuple(at) and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
 
 
-def _split(text: str) -> list[str]:
-    """Split at ``:`` and ``*`` that stand outside brackets and quotes."""
-    parts, depth, start, quote = [], 0, 0, ""
-    for i, c in enumerate(text):
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "'\"`":
-            quote = c
-        elif c in "([{":
-            depth += 1
-        elif c in ")]}":
-            depth -= 1
-        elif c in ":*" and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    return [*parts, text[start:]]
+def refuse(tree: ast.AST, allowed: tuple[type[ast.AST], ...], subject: str, advice: str) -> None:
+    """Refuse a tree with a node of another kind than those allowed."""
+    for node in ast.walk(tree):
+        if not isinstance(node, allowed):
+            raise ValueError(f"{subject} uses {words(node)}, which is not allowed: {advice}.")
 
 
-def _unquote(text: str) -> tuple[str, dict[str, str]]:
-    quoted: dict[str, str] = {}
-
-    def stand_in(match: re.Match[str]) -> str:
-        name = f"_quoted_{len(quoted)}"
-        quoted[name] = match.group(1)
-        return name
-
-    return _QUOTED.sub(stand_in, text), quoted
-
-
-def _parse(text: str, subject: str) -> ast.Expression:
-    try:
-        return ast.parse(text.strip(), mode="eval")
-    except SyntaxError:
-        raise ValueError(
-            f"{subject} is neither a column of the data nor an expression that can be read: check its spelling, "
-            "and put backticks around names that hold spaces."
-        ) from None
-
-
-def _names(tree: ast.Expression, quoted: dict[str, str]) -> tuple[str, ...]:
-    functions = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
-    names = [
-        n for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in functions and n.id not in ("contr", "True", "False")
-    ]
-    names.sort(key=lambda n: (n.lineno, n.col_offset))
-    return tuple(dict.fromkeys(quoted.get(n.id, n.id) for n in names))
-
-
-def _what(node: ast.AST) -> str:
+def words(node: ast.AST) -> str:
+    """What a node of a tree is, for a message."""
     if isinstance(node, ast.Call):
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         return f"the function `{name}`" if name else "a function call"
     if isinstance(node, ast.Attribute):
         return f"the attribute `.{node.attr}`"
-    return f"a {type(node).__name__.lower()}"
+    if isinstance(node, ast.Constant):
+        return "a text" if isinstance(node.value, str) else "a value"
+    return _KINDS.get(type(node), f"Python's “{type(node).__name__}”")
+
+
+def _unquote(text: str) -> tuple[str, dict[str, str]]:
+    """Plain words in the place of names in backticks; backticks inside quoted text are left alone."""
+    stem = "quoted"
+    while stem in text:
+        stem += "_"
+    quoted: dict[str, str] = {}
+    plain = []
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if len(token) > 2 and token[0] == token[-1] == "`":
+            stand_in = f"{stem}{len(quoted)}"
+            quoted[stand_in] = token[1:-1]
+            token = f" {stand_in} "
+        plain.append(token)
+    return "".join(plain), quoted
+
+
+def _parse(text: str, subject: str) -> ast.expr:
+    if len(text) > LONGEST:
+        raise ValueError(f"{subject} is {len(text):,} characters long: shorten it to {LONGEST:,}.")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: brackets beyond the parser's depth
+        raise ValueError(
+            f"{subject} cannot be read: check its spelling, and put backticks around names of columns that are not "
+            "one plain word."
+        ) from None
+    if _depth(tree) > DEEPEST:
+        raise ValueError(f"{subject} nests operations more than {DEEPEST} deep: write it more simply.")
+    return tree
+
+
+def _depth(tree: ast.AST) -> int:
+    """Levels of a tree, counted without recursion."""
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
+
+
+def _found(tree: ast.AST, kind: type[ast.Name]) -> Iterator[ast.Name]:
+    return (node for node in ast.walk(tree) if isinstance(node, kind))

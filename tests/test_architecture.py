@@ -24,7 +24,8 @@ ROOMS = {  # every module or folder directly under impact/, by the floor it stan
     1: {
         *("study", "sample", "estimate", "check"),
         # the doors of the nouns: from a file or a table to arrays
-        *("toml", "expressions", "rules", "columns", "covariates", "emulation", "scales"),
+        *("toml", "expressions", "rules", "terms", "columns", "recipe", "covariates"),
+        *("panels", "events", "emulation", "scales"),
     },
     2: {"matching", "did", "survival", "programmes", "checks"},
     3: {"report", "evaluation", "disclosure"},
