@@ -143,7 +143,7 @@ def svg(figure: Figure, label: str = "") -> str:
     import matplotlib
 
     stream = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "impact", "svg.fonttype": "path", **_SAVED}):
+    with style(None), matplotlib.rc_context({"svg.hashsalt": "impact", "svg.fonttype": "path", **_SAVED}):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(stream, format="svg", metadata=nothing)
     return _responsive(stream.getvalue(), label or described(figure))
@@ -160,12 +160,13 @@ def pdf_bytes(figure: Figure) -> bytes:
     import matplotlib
 
     stream = io.BytesIO()
-    with matplotlib.rc_context({"pdf.fonttype": 3, "pdf.compression": 6, **_SAVED}):
+    with style(None), matplotlib.rc_context({"pdf.fonttype": 3, "pdf.compression": 6, **_SAVED}):
         nothing = dict.fromkeys(("CreationDate", "Creator", "Producer"))
         figure.savefig(stream, format="pdf", metadata=nothing)
     return stream.getvalue()
 
 
+# Ticks are made when a figure is saved, so a file is written under the style that it was drawn in.
 _SAVED: dict[Any, Any] = {
     "savefig.bbox": None,
     "savefig.dpi": "figure",

@@ -22,12 +22,11 @@ def finding(
     level: float = 0.95,
     percent: bool = False,
     unit: str = "",
-    null: float = 0.0,
     verb: str = "was",
 ) -> str:
     """One difference between two groups as a sentence.
 
-    With an interval that leaves out ``null`` the sentence says which group is higher. With one that
+    With an interval that leaves out zero the sentence says which group is higher. With one that
     includes it, the sentence gives the estimate without a direction, says that it cannot be told from no
     effect, and names the smallest effect that the sample could have detected with 80% power, so that "no
     effect found" is not read as "no effect".
@@ -40,7 +39,6 @@ def finding(
     level : confidence level of the interval.
     percent : values are shares, told in percentage points.
     unit : the unit in words otherwise, such as ``"euros"``.
-    null : the value of no effect.
     verb : "were" for a quantity in the plural.
 
     Examples
@@ -51,7 +49,7 @@ def finding(
     'The share in a job was 4.1 percentage points higher with private providers'
     """
     by = 100.0 if percent else 1.0
-    value, low, high = (by * (number - null) for number in (estimate, conf_low, conf_high))
+    value, low, high = (by * number for number in (estimate, conf_low, conf_high))
     places = digits.decimals([by * std_error], [value])
     if not all(map(math.isfinite, (value, low, high))):
         return f"The difference in {quantity} between {treated} and {comparison} could not be computed."
