@@ -17,8 +17,9 @@ import pandas as pd
 
 from impact.check import Check
 from impact.estimate import Estimate
-from impact.sample import Sample
+from impact.sample import FlowStep, Sample
 from impact.show import bibliography, escape, figures, pages, tables
+from impact.study import Study
 
 Exhibit = Estimate | Check | str
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "linearmodels", "scikit-learn", "matplotlib", "formulaic",
@@ -27,11 +28,20 @@ PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "linearmodels", "scikit-l
 
 @dataclass(frozen=True, eq=False)
 class Chapter:
-    """One sample, and the exhibits that speak of it."""
+    """What may be told of one sample, and the exhibits that speak of it; no unit is in it."""
 
-    sample: Sample
+    title: str
+    study: Study
+    flow: tuple[FlowStep, ...]
+    steps: tuple[str, ...]
+    notes: tuple[str, ...]
+    fingerprint: str
     exhibits: tuple[Exhibit, ...]
-    title: str = ""
+
+    @classmethod
+    def of(cls, sample: Sample, exhibits: Sequence[Exhibit], title: str) -> Chapter:
+        free = tuple(e.released() if isinstance(e, Estimate) else e for e in exhibits)
+        return cls(title, sample.study, sample.flow, sample.steps, sample.notes, sample.fingerprint, free)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +95,7 @@ class Report:
                     f"A report was given an exhibit of type {type(exhibit).__name__}, which it cannot show: give "
                     "estimates, checks or text."
                 )
-        chapter = Chapter(sample, exhibits, sample.study.title if title is None else title)
+        chapter = Chapter.of(sample, exhibits, sample.study.title if title is None else title)
         return cls((chapter,), tuple(summary), (), dict(seeds or {}))
 
     def __add__(self, other: Report) -> Report:
@@ -107,10 +117,14 @@ class Report:
             seeds={**self.seeds, **(seeds or {})},
         )
 
+    def __repr__(self) -> str:
+        lines = [f"Report “{self.title}”", *(f"  {finding}" for finding in self.summary)]
+        return "\n".join([*lines, *(f"  {c.title}: {len(c.exhibits)} exhibits" for c in self.chapters)])
+
     @property
     def title(self) -> str:
         """The title of the first chapter's study."""
-        return self.chapters[0].sample.study.title
+        return self.chapters[0].study.title
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -167,7 +181,7 @@ class Report:
 
     def _studies(self) -> dict[str, bytes]:
         """The studies of the chapters as TOML, each once."""
-        texts = list(dict.fromkeys(chapter.sample.study.to_toml() for chapter in self.chapters))
+        texts = list(dict.fromkeys(chapter.study.to_toml() for chapter in self.chapters))
         return {"study.toml" if i == 1 else f"study-{i}.toml": text.encode() for i, text in enumerate(texts, 1)}
 
     def _manifest(self, files: Mapping[str, bytes]) -> bytes:
@@ -182,11 +196,11 @@ class Report:
             "chapters": [
                 {
                     "title": chapter.title,
-                    "study": studies[chapter.sample.study.to_toml()],
-                    "fingerprint": chapter.sample.fingerprint,
-                    "flow": _records(_flow(chapter.sample)),
-                    "steps": list(chapter.sample.steps),
-                    "notes": list(chapter.sample.notes),
+                    "study": studies[chapter.study.to_toml()],
+                    "fingerprint": chapter.fingerprint,
+                    "flow": _records(_flow(chapter.flow)),
+                    "steps": list(chapter.steps),
+                    "notes": list(chapter.notes),
                     "exhibits": [_released(exhibit) for exhibit in chapter.exhibits],
                 }
                 for chapter in self.chapters
@@ -201,20 +215,20 @@ class Report:
 
 
 def _chapter(chapter: Chapter, title: str) -> pages.Chapter:
-    sections = [*_front(chapter.sample), *(_section(exhibit) for exhibit in chapter.exhibits)]
+    sections = [*_front(chapter), *(_section(exhibit) for exhibit in chapter.exhibits)]
     return pages.Chapter("The analysis" if chapter.title == title else chapter.title, sections, _cited(chapter))
 
 
-def _front(sample: Sample) -> Iterator[pages.Section]:
+def _front(chapter: Chapter) -> Iterator[pages.Section]:
     """The question, who can answer it, and what was done with them."""
-    yield pages.Section("The target trial", table=_table(_protocol(sample), "The target trial"))
-    print_ = f"Fingerprint of the study and its data: {sample.fingerprint}." if sample.fingerprint else ""
-    flow = _table(_flow(sample), "Who is compared", notes=[print_])
+    yield pages.Section("The target trial", table=_table(_protocol(chapter.study), "The target trial"))
+    print_ = f"Fingerprint of the study and its data: {chapter.fingerprint}." if chapter.fingerprint else ""
+    flow = _table(_flow(chapter.flow), "Who is compared", notes=[print_])
     yield pages.Section("Who is compared", table=flow)
-    if sample.steps:
-        yield pages.Section("What was done", points=[_sentence(step) for step in sample.steps])
-    if sample.notes:
-        yield pages.Section("What to keep in mind", points=[_sentence(note) for note in sample.notes])
+    if chapter.steps:
+        yield pages.Section("What was done", points=[_sentence(step) for step in chapter.steps])
+    if chapter.notes:
+        yield pages.Section("What to keep in mind", points=[_sentence(note) for note in chapter.notes])
 
 
 def _section(exhibit: Exhibit) -> pages.Section:
@@ -257,14 +271,14 @@ def _table(frame: pd.DataFrame, caption: str, notes: Iterable[str] = ()) -> page
     )
 
 
-def _protocol(sample: Sample) -> pd.DataFrame:
-    return pd.DataFrame(list(sample.study.protocol().items()), columns=["element", "protocol"])
+def _protocol(study: Study) -> pd.DataFrame:
+    return pd.DataFrame(list(study.protocol().items()), columns=["element", "protocol"])
 
 
-def _flow(sample: Sample) -> pd.DataFrame:
+def _flow(flow: Sequence[FlowStep]) -> pd.DataFrame:
     """Who is left after each step, by arm, and how many it left out."""
     frame = pd.DataFrame(
-        [(step.step, step.treated, step.comparison, step.other, step.total) for step in sample.flow],
+        [(step.step, step.treated, step.comparison, step.other, step.total) for step in flow],
         columns=["step", "treated", "comparison", "other", "total"],
     )
     frame["excluded"] = (-frame["total"].diff().fillna(0)).astype(int)
@@ -273,7 +287,7 @@ def _flow(sample: Sample) -> pd.DataFrame:
 
 def _columns(chapter: Chapter) -> Iterator[str]:
     """The columns of the chapter's tables, for the list of what they mean."""
-    yield from map(str, _flow(chapter.sample))
+    yield from map(str, _flow(chapter.flow))
     for exhibit in chapter.exhibits:
         if isinstance(exhibit, Estimate):
             yield from (*map(str, exhibit.index), "estimate", "std_error", "statistic", "p_value", "conf_low")
