@@ -29,7 +29,7 @@ def derivative(f: Estimator, sample: Sample, i: int, h: float = 2e-3) -> np.ndar
     return (4 * central(h / 2) - central(h)) / 3
 
 
-def derivative_gap(f: Estimator, sample: Sample, units: int = 24) -> float:
+def derivative_gap(f: Estimator, sample: Sample, units: int = 12) -> float:
     """The largest gap between a unit's score and the derivative of the estimate in its weight.
 
     Relative to the largest score of the same value, so that euros and probabilities count alike.

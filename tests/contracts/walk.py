@@ -73,11 +73,11 @@ def people(n: int = 150, seed: int = 0) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def regions(n: int = 100, periods: int = 6, seed: int = 0) -> pd.DataFrame:
+def regions(n: int = 80, periods: int = 5, seed: int = 0) -> pd.DataFrame:
     """A balanced panel with staggered adoption."""
     r = np.random.default_rng(seed)
     x = r.normal(0, 1, n)
-    g = r.choice([3.0, 4.0, 5.0, np.nan], n, p=[0.25, 0.25, 0.2, 0.3])
+    g = r.choice([3.0, 4.0, np.nan], n, p=[0.3, 0.3, 0.4])
     t = np.arange(1, periods + 1)
     since = t[None, :] - g[:, None]
     y = r.normal(0, 1, (n, 1)) + 0.2 * t + 0.1 * t * x[:, None] + np.where(since >= 0, 1 + 0.5 * since, 0)
