@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from impact.checks.balance import balance
 from impact.checks.overlap import overlap
 from impact.checks.trends import parallel_trends
@@ -135,6 +137,7 @@ def _two_arms(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
         if isinstance(outcome, Event):
             times = _times(sample, outcome, plan)
             main = aalen_johansen.risk_difference(matched, outcome=outcome.name, times=times)
+            main = main.about(estimand=f"{main.estimand}, {_when(times, outcome)}", kind="points")
             exhibits += [main, *_event_exhibits(matched, outcome, plan)]
         else:
             main = means.difference(matched, outcome=outcome.name)
@@ -164,6 +167,10 @@ def _times(sample: Sample, event: Event, plan: Plan) -> Sequence[float]:
     return (float(min(time[arm].max() for arm in sample.arms.values())),)
 
 
+def _when(times: Sequence[float], event: Event) -> str:
+    return f"{words.listing(f'{t:g}' for t in times)} {event.unit} after time zero"
+
+
 def _side_by_side(sample: Sample, matched: Sample, weighted: Sample, outcome: Outcome | Event, plan: Plan) -> Estimate:
     """One outcome's effect by every method, on the same units, with the covariance between methods."""
     if isinstance(outcome, Event):
@@ -181,21 +188,35 @@ def _side_by_side(sample: Sample, matched: Sample, weighted: Sample, outcome: Ou
             "weighted by the odds": means.difference(weighted, outcome=outcome.name),
             "doubly robust": doubly_robust.difference(sample, outcome=outcome.name),
         }
-    named = [e.about(index=e.index.assign(method=name)) for name, e in answers.items()]
-    return stack(
+    named = [_of_method(e, name) for name, e in answers.items()]
+    table = stack(
         *named,
         estimand=f"{named[1].estimand}, by method",
         method="each method as named in its row",
         notes=tuple(dict.fromkeys(n for e in named for n in e.notes)),
         kind="points",
     )
+    return _beside(table, len(named))
+
+
+def _of_method(estimate: Estimate, name: str) -> Estimate:
+    """An estimate whose rows say by which method they were found."""
+    labels = estimate.index.drop(columns=["term"], errors="ignore")
+    return estimate.about(index=labels.assign(method=name))
+
+
+def _beside(table: Estimate, methods: int) -> Estimate:
+    """The rows of one quantity by every method beside each other, where they came one method after the other."""
+    k = len(table.value) // methods
+    order = np.arange(len(table.value)).reshape(methods, k).T.ravel()
+    labels = {c: table.index[c].to_numpy()[order] for c in table.index}
+    return table.combine(np.eye(len(order))[order], **labels)
 
 
 def _sentences(estimate: Estimate, sample: Sample) -> Iterator[str]:
     """Each value as a sentence for the reader of a paper."""
     study = sample.study
-    detectable = estimate.detectable()
-    for row, _floor in zip(estimate.tidy().itertuples(), detectable, strict=True):
+    for row in estimate.tidy().itertuples():
         outcome = next(o for o in study.outcomes if row.outcome in (o.name, o.words))
         if isinstance(outcome, Event):
             quantity = f"share whose first exit was “{row.cause}” within {row.time:g} {outcome.unit}"
@@ -235,5 +256,3 @@ def _average_sentences(estimate: Estimate, outcome: Outcome) -> Iterator[str]:
             outcome.words, row.estimate, row.std_error, row.conf_low, row.conf_high, treated="the programme",
             comparison="no programme yet", percent=estimate.percent, unit=outcome.unit,
         )  # fmt: skip
-
-
