@@ -11,14 +11,12 @@ import zlib
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import pandas as pd
 
 ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", ".")
 _SEPARATORS = ",;\t|"
 _ENCODINGS = (("utf-8-sig", "UTF-8"), ("cp1252", "Windows-1252"), ("latin-1", "Latin-1"))
-_EXACT = 15  # digits that floating point keeps
 
 
 def read(
@@ -41,7 +39,8 @@ def read(
         with _open(file) as raw, io.TextIOWrapper(raw, encoding, newline="") as text:
             sample = text.read(1 << 16)
         separator = separator or _separator(sample)
-        table = _cells(file, said, notes, encoding, separator)
+        cells, header = _cells(file, said, notes, encoding, separator)
+        guessed = _guessed(file, encoding, separator, decimal, missing, len(header))
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise ValueError(f"The file {said} is damaged: its compressed text ends too soon; copy it again.") from None
     except LookupError:
@@ -50,9 +49,8 @@ def read(
         ) from None
     except UnicodeDecodeError:
         raise ValueError(f"The file {said} is not in the encoding {encoding}: leave the encoding out.") from None
-    columns = [_typed(table[j], decimal, missing) for j in table.columns]
-    typed = pd.concat(columns, axis=1) if columns else pd.DataFrame()
-    typed.columns = pd.Index(table.attrs["header"], dtype=object)
+    typed = pd.concat([_typed(cells[j], guessed[j], missing) for j in cells.columns], axis=1)
+    typed.columns = pd.Index(header, dtype=object)
     return typed
 
 
@@ -103,8 +101,8 @@ def _separator(sample: str) -> str:
     return best if columns > 1 else max(_SEPARATORS, key=sample.split("\n", 1)[0].count)
 
 
-def _cells(file: Path, said: str, notes: list[str], encoding: str, separator: str) -> pd.DataFrame:
-    """Every cell as text, with the header in ``attrs``: pandas would rename columns that are named twice."""
+def _cells(file: Path, said: str, notes: list[str], encoding: str, separator: str) -> tuple[pd.DataFrame, list[str]]:
+    """Every cell as text, and the header: pandas would rename columns that are named twice."""
     with _open(file) as raw:
         try:
             table = pd.read_csv(
@@ -119,9 +117,18 @@ def _cells(file: Path, said: str, notes: list[str], encoding: str, separator: st
         if not name:  # as R writes the names of rows
             header[j] = f"column_{j + 1}"
             notes.append(f"Column {j + 1} of the file {said} has no name, and is called `{header[j]}`.")
-    table = table.iloc[1:].reset_index(drop=True)
-    table.attrs["header"] = header
-    return table
+    return table.iloc[1:].reset_index(drop=True), header
+
+
+def _guessed(
+    file: Path, encoding: str, separator: str, decimal: str, missing: tuple[str, ...], columns: int
+) -> pd.DataFrame:
+    """The cells in the types that pandas guesses, which is fast, and right but for codes that look like numbers."""
+    with _open(file) as raw:
+        return pd.read_csv(
+            raw, sep=separator, header=0, names=range(columns), index_col=False, encoding=encoding, decimal=decimal,
+            keep_default_na=False, na_values=list(missing), low_memory=False,
+        )  # fmt: skip
 
 
 def _why(problem: str, separator: str) -> str:
@@ -138,29 +145,17 @@ def _why(problem: str, separator: str) -> str:
     return f"with {sign} between columns its lines do not agree; say the `separator`"
 
 
-def _typed(column: pd.Series, decimal: str, missing: tuple[str, ...]) -> pd.Series:
-    """Numbers, if every value is one; True and False likewise; else text."""
-    text = column.str.strip()
-    gone = text.isna() | text.isin(missing)
-    filled = text[~gone]
-    if not len(filled):
-        return pd.Series(np.nan, index=column.index)
-    if filled.str.lower().isin(("true", "false")).all():
-        truth = (text.str.lower() == "true").astype("boolean").mask(gone)
-        return truth if gone.any() else truth.astype(bool)
-    if not _numbers(filled, decimal):
-        return column.mask(gone)
-    plain = filled.str.replace(decimal, ".", regex=False) if decimal != "." else filled
-    numbers = pd.to_numeric(plain)
-    return numbers.astype(float).reindex(column.index) if gone.any() else numbers
-
-
-def _numbers(filled: pd.Series, decimal: str) -> bool:
-    """Whether every text is a number that floating point keeps, and none has the leading zero of a code."""
-    point = re.escape(decimal)
-    infinite = r"[+-]?inf(?:inity)?"
-    number = rf"[+-]?(?:\d+(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
-    if not filled.str.fullmatch(f"{number}|{infinite}", case=False).all():
-        return False
-    code = rf"[+-]?(?:0\d.*|\d{{{_EXACT + 1},}})"
-    return not filled.str.fullmatch(code).any()
+def _typed(cells: pd.Series, guessed: pd.Series, missing: tuple[str, ...]) -> pd.Series:
+    """Numbers, if every value is one and none a code; True and False likewise; else text."""
+    if pd.api.types.is_bool_dtype(guessed.dtype):
+        return guessed
+    if pd.api.types.is_numeric_dtype(guessed.dtype):
+        codes = cells.str.match(r"\s*[+-]?0\d").fillna(False).any()
+        # Beside a missing value pandas takes whole numbers for floating point, which keeps 15 digits.
+        long = pd.api.types.is_float_dtype(guessed.dtype) and cells[guessed.abs() >= 1e15].str.isdigit().any()
+        return cells.mask(guessed.isna()) if codes or long else guessed
+    gone = (cells.isna() | cells.str.strip().isin(missing)).astype(bool)
+    truth = cells[~gone].str.strip().str.lower()
+    if len(truth) and truth.isin(("true", "false")).all():
+        return (truth == "true").astype("boolean").reindex(cells.index)
+    return cells.mask(gone)
