@@ -26,7 +26,7 @@ def terms(study: Study, names: Collection[str]) -> tuple[Term, ...]:
             after |= dict.fromkeys((outcome.duration, outcome.status), "an outcome")
         elif outcome.periods is None and study.period is None:  # over time, the first value may be from before
             after[outcome.column] = "an outcome"
-    read = tuple(term(text, names) for text in study.covariates)
+    read = tuple(_in_words(term(text, names), study) for text in study.covariates)
     for one in read:
         for column in one.columns:
             if column in after:
@@ -35,6 +35,12 @@ def terms(study: Study, names: Collection[str]) -> tuple[Term, ...]:
                     "are known before treatment; leave it out."
                 )
     return read
+
+
+def _in_words(one: Term, study: Study) -> Term:
+    """The term with the study's words for its columns."""
+    factors = (f if f.kind == "computed" else f._replace(shown=study.say(f.columns[0])) for f in one.factors)
+    return one._replace(factors=tuple(factors))
 
 
 def materialise(chosen: Sequence[Term], rows: pd.DataFrame, notes: list[str]) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def _beside(table: Estimate, methods: int) -> Estimate:
 
 def _sentences(estimate: Estimate, sample: Sample) -> Iterator[str]:
     """Each value as a sentence for the reader of a paper."""
-    study = sample.study
+    study, (treated, comparison) = sample.study, sample.study.arms
     for row in estimate.tidy().itertuples():
         outcome = next(o for o in study.outcomes if row.outcome in (o.name, o.words))
         if isinstance(outcome, Event):
@@ -225,8 +225,8 @@ def _sentences(estimate: Estimate, sample: Sample) -> Iterator[str]:
             quantity = f"share {outcome.words}" if estimate.percent else f"mean {outcome.words}"
             unit = outcome.unit
         yield words.finding(
-            quantity, row.estimate, row.std_error, row.conf_low, row.conf_high, treated=str(study.treated),
-            comparison=str(study.comparison), percent=estimate.percent, unit=unit,
+            quantity, row.estimate, row.std_error, row.conf_low, row.conf_high, treated=treated, comparison=comparison,
+            percent=estimate.percent, unit=unit,
         )  # fmt: skip
 
 

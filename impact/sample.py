@@ -136,7 +136,9 @@ class Sample:
         if names is None:
             found = tuple(o for o in self.study.outcomes if isinstance(o, kind))
             if not found:
-                raise ValueError(f"This needs {what}, and the study “{self.study.title}” has none: add an {noun} to it.")
+                raise ValueError(
+                    f"This needs {what}, and the study “{self.study.title}” has none: add an {noun} to it."
+                )
             return found
         found = tuple(self.study.find(n) for n in ([names] if isinstance(names, str) else names))
         strange = [o.name for o in found if not isinstance(o, kind)]
@@ -152,8 +154,8 @@ class Sample:
                 f"This compares two arms, and the study “{self.study.title}” has staggered adoption instead: "
                 "use the estimators of `impact.did`, or give the study a `treatment`."
             )
-        names = str(self.study.treated), str(self.study.comparison)
-        return {names[0]: self.treated, names[1]: ~self.treated}
+        treated, comparison = self.study.arms
+        return {treated: self.treated, comparison: ~self.treated}
 
     def design(self) -> Array:
         """(n, 1 + p): the covariates with an intercept before them."""

@@ -168,6 +168,9 @@ class Study:
         Units of one cluster are not independent (households, offices, areas).
     weights : column, optional
         Sampling weights.
+    labels : mapping
+        Names of columns and of the two values of ``treatment`` in words, for tables and figures:
+        ``{"foreign_born": "born abroad", "private": "private providers"}``.
     missing : ``"error"`` or ``"drop"``
         Whether a missing covariate, outcome or treatment stops the study, or excludes the
         unit and counts it in the flow.
@@ -193,12 +196,14 @@ class Study:
     estimand: str = "ATT"
     cluster: str | None = None
     weights: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     missing: str = "error"
 
     def __post_init__(self) -> None:
         _set(self, "outcomes", _tuple(self.outcomes, (Outcome, Event)))
         _set(self, "covariates", tuple(dict.fromkeys(_tuple(self.covariates, str))))
         _set(self, "eligibility", dict(self.eligibility))
+        _set(self, "labels", {str(k): str(v) for k, v in self.labels.items()})
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
@@ -213,19 +218,32 @@ class Study:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"The study names {_list(twice)} more than once among its outcomes: name each once.")
-        if self.treatment is not None and self.treated == self.comparison:
-            raise ValueError("The study gives `treated` and `comparison` the same value: give each arm its own.")
+        if self.treatment is not None and (self.treated == self.comparison or len(set(self.arms)) == 1):
+            raise ValueError("The study gives `treated` and `comparison` one value or label: give each arm its own.")
         if self.estimand not in ESTIMANDS:
             raise ValueError(f"`estimand` is one of {', '.join(ESTIMANDS)}, not {self.estimand!r}.")
         if self.missing not in ("error", "drop"):
             raise ValueError(f"`missing` is 'error' or 'drop', not {self.missing!r}.")
-        if self.adoption is not None and self.period is None and not any(
-            isinstance(o, Outcome) and o.periods for o in self.outcomes
+        if (
+            self.adoption is not None
+            and self.period is None
+            and not any(isinstance(o, Outcome) and o.periods for o in self.outcomes)
         ):
             raise ValueError(
                 f"A study of staggered adoption (`{self.adoption}`) needs outcomes over time: name the `period` column "
                 "of a long table, or give an Outcome its `periods`."
             )
+
+    def say(self, name: Any) -> str:
+        """A column, or a value of the treatment, in words; itself, if the study has no words for it."""
+        return self.labels.get(str(name), str(name))
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """The two arms in words, treated first."""
+        if self.treatment is None:
+            return "adopters", "not yet adopters"
+        return self.say(self.treated), self.say(self.comparison)
 
     def revise(self, **changes: Any) -> Study:
         """The same study with some parts of its protocol changed."""
@@ -245,7 +263,7 @@ class Study:
     def protocol(self) -> dict[str, str]:
         """The elements of the target trial in words, in the order a reader expects them."""
         if self.treatment:
-            arms = f"{self.treated} versus {self.comparison} ({self.treatment})"
+            arms = f"{self.arms[0]} versus {self.arms[1]} ({self.say(self.treatment)})"
         else:
             arms = f"first treated at {self.adoption}, against units not yet or never treated"
         elements = {
@@ -258,16 +276,21 @@ class Study:
             "Follow-up": self.follow_up or "not stated",
             "Outcomes": "; ".join(_outcome_words(o) for o in self.outcomes),
             "Causal contrast": ESTIMANDS[self.estimand],
-            "Adjustment": ", ".join(self.covariates) or "none",
+            "Adjustment": ", ".join(self._covariate(c) for c in self.covariates) or "none",
         }
         if self.cluster:
-            elements["Clusters"] = f"units of the same {self.cluster} are taken as dependent"
+            elements["Clusters"] = f"units of the same {self.say(self.cluster)} are taken as dependent"
         if self.weights:
-            elements["Sampling weights"] = self.weights
+            elements["Sampling weights"] = self.say(self.weights)
         elements["Missing values"] = (
             "stop the study" if self.missing == "error" else "exclude the unit, counted in the flow"
         )
         return elements
+
+    def _covariate(self, term: str) -> str:
+        """A covariate in words: a factor ``C(education)`` by its column."""
+        inside = term[2:-1] if term.startswith("C(") and term.endswith(")") else term
+        return self.say(inside) if inside in self.labels else self.say(term)
 
     def to_toml(self) -> str:
         """The study as TOML text, which :meth:`from_toml` reads back to an equal study."""
@@ -291,7 +314,9 @@ class Study:
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(content) - known)
         if unknown:
-            raise KeyError(f"The study file has {_list(unknown)}, which no study has: it may have {_list(sorted(known))}.")
+            raise KeyError(
+                f"The study file has {_list(unknown)}, which no study has: it may have {_list(sorted(known))}."
+            )
         for needed in ("title", "unit", "outcomes"):
             if needed not in content:
                 raise KeyError(f"The study file lacks `{needed}`: add it.")

@@ -29,7 +29,7 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
     tolerance : float
         The share of units outside the overlap that is tolerated.
     bins : int
-        Bins of the score in the table, of equal width from 0 to 1.
+        Bins of the score in the table, of equal width over its range, rounded outwards to twentieths.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
     score = sample.score
     if score is None:
         score = logit(d, sample.covariates, w, names=sample.covariate_names).probability
-    edges = np.linspace(0, 1, bins + 1)
+    edges = _edges(score[w > 0], bins)
     place = np.clip(np.digitize(score, edges) - 1, 0, bins - 1)
     table = pd.DataFrame(
         {
@@ -72,6 +72,11 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
         references=("heckman1998", "crump2009"),
         notes=_effective(sample),
     )
+
+
+def _edges(score: Array, bins: int) -> Array:
+    low, high = np.floor(score.min() * 20) / 20, np.ceil(score.max() * 20) / 20
+    return np.linspace(low, high if high > low else low + 0.05, bins + 1)
 
 
 def _outside(score: Array, arm: Array, w: Array) -> float:
