@@ -246,8 +246,11 @@ def _heading(exhibit: Estimate | Check) -> str:
         return exhibit.claim
     said = exhibit.estimand or "Estimates"
     outcomes = exhibit.index["outcome"].astype(str).unique() if "outcome" in exhibit.index else []
-    one = len(outcomes) == 1 and outcomes[0].lower() not in said.lower()
-    return f"{said}: {outcomes[0]}" if one else said
+    if len(outcomes) == 1 and outcomes[0].lower() not in said.lower():
+        said = f"{said}: {outcomes[0]}"
+    times = exhibit.index["time"].unique() if exhibit.kind == "path" and "time" in exhibit.index else []
+    # One time out of a path would else have the name of the whole path.
+    return f"{said}, at {times[0]:g} {exhibit.axes.get('time', '')}".strip() if len(times) == 1 else said
 
 
 def _picture(exhibit: Estimate | Check, frame: pd.DataFrame) -> pages.Picture | None:

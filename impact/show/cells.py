@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ def columns(
     shown = in_percent(frame, percent)
     places = _decimals_by_row(shown)
     ready = []
-    for name in map(str, shown):
+    for name in _reading_order(map(str, shown)):
         if name in ("conf_high", "band_high") and name.replace("high", "low") in shown:
             continue
         title = given.get(name, heading(name))
@@ -57,6 +57,17 @@ def columns(
         else:
             ready.append(_other(name, title, shown[name]))
     return ready
+
+
+def _reading_order(names: Iterable[str]) -> list[str]:
+    """The interval stands beside its estimate: on a narrow screen these two are seen first."""
+    order = list(names)
+    if {"estimate", "conf_low", "conf_high"} <= set(order):
+        ends = ["conf_low", "conf_high"]
+        order = [name for name in order if name not in ends]
+        at = order.index("estimate") + 1
+        order[at:at] = ends
+    return order
 
 
 def without_repeats(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:

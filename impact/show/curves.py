@@ -63,7 +63,10 @@ def path(
     Several outcomes or ways out stand in panels, other groups beside each other in one. ``onset`` marks where
     treatment starts: by default half a step before zero where there are times before zero. ``null`` is the value
     of no effect: by default zero, unless the values are levels of groups. ``level`` goes into the key of the band.
+    A path of one time is no path: it is drawn as :func:`points`.
     """
+    if frame["time"].nunique() < 2:
+        return points(frame, ax, words._replace(xlabel=None), null=0.0 if null == "auto" else null)  # type: ignore[arg-type]
     shown = in_percent(frame, words.percent)
     no_effect: Any = (None if "group" in frame else 0.0) if null == "auto" else null
     drawn, parts, over, styles = _opened(shown, ax, words)

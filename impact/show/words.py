@@ -52,12 +52,12 @@ def finding(
     value, low, high = (by * number for number in (estimate, conf_low, conf_high))
     places = digits.decimals([by * std_error], [value])
     if not all(map(math.isfinite, (value, low, high))):
-        return f"The difference in {quantity} between {treated} and {comparison} could not be computed."
+        return f"The difference in the {quantity} between {treated} and {comparison} could not be computed."
     spread = f"{100 * level:g}% interval "
     if low <= 0 <= high:
         floor = _detectable_clause(by * std_error, level, places, percent, unit)
         return (
-            f"The difference in {quantity} between {treated} and {comparison} was "
+            f"The difference in the {quantity} between {treated} and {comparison} was "
             f"{measured(value, places, percent, unit)} ({spread}{digits.interval(low, high, places)}), "
             f"which cannot be told from no effect{floor}."
         )

@@ -193,6 +193,13 @@ def test_the_units_and_words_are_on_the_axes():
     assert drawn("cohorts", render=False)[0].axes[3]._left_title.get_text() == "never adopted"
 
 
+def test_a_path_of_one_time_is_drawn_as_points():
+    frame = tidy({"cause": ["job", "education"], "time": 12.0}, 0.1, 0.05, True)
+    axes = figures.draw(frame, "path", ax=Figure(), xlabel="months", ylabel="difference", percent=True)
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["job", "education"]
+    assert axes.get_xlabel() == "difference (percentage points)"
+
+
 def test_series_differ_in_line_and_marker_as_well_as_in_colour():
     pairs = list(zip(canvas.COLOURS, map(str, canvas.DASHES), canvas.MARKERS, strict=True))
     assert len({c for c, _, _ in pairs}) == len(pairs) == len({m for _, _, m in pairs})

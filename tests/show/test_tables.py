@@ -51,11 +51,11 @@ class Reader(HTMLParser):
 def test_shares_and_euros_share_a_table():
     assert tables.text(estimates(), caption="Effects", notes=["Matched."]).splitlines() == [
         "Effects",
-        "Outcome   Group    Time    Estimate  Std. error  Statistic        p          95% interval",
+        "Outcome   Group    Time    Estimate          95% interval  Std. error  Statistic        p",
         "-----------------------------------------------------------------------------------------",
-        "in a job  private     1       0.021       0.015       1.40    0.160       −0.009 to 0.051",
-        "in a job  public     12       0.001       0.012       0.10    0.920       −0.020 to 0.023",
-        "earnings  private        −8,498         632         −13.40  < 0.001  −9,736 to −7,259",
+        "in a job  private     1       0.021       −0.009 to 0.051       0.015       1.40    0.160",
+        "in a job  public     12       0.001       −0.020 to 0.023       0.012       0.10    0.920",
+        "earnings  private        −8,498      −9,736 to −7,259         632         −13.40  < 0.001",
         "Matched.",
     ]
 

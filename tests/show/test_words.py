@@ -25,7 +25,7 @@ def test_an_interval_without_zero_says_which_group_is_higher():
 def test_an_interval_with_zero_gives_no_direction_and_the_smallest_effect_that_would_have_been_seen():
     said = words.finding("share in a job at 12 months", 0.021, 0.0153, -0.009, 0.051, **JOB)
     assert said == (
-        "The difference in share in a job at 12 months between private providers and the public service was "
+        "The difference in the share in a job at 12 months between private providers and the public service was "
         "2.1 percentage points (95% interval −0.9 to 5.1), which cannot be told from no effect; the smallest effect "
         "this sample could have detected with 80% power is 4.3 points."
     )
