@@ -41,7 +41,7 @@ def months(**labels):
 
 def balance(n):
     rng = np.random.default_rng(0)
-    names = [HOSTILE[i % 4] + f" {i}" if i % 2 else f"age {i}" for i in range(n)]
+    names = [f"{HOSTILE[i % 4]} of a register {i}" if i % 2 else f"age {i}" for i in range(n)]
     return pd.DataFrame({"term": names, "before": rng.normal(0, 0.3, n), "after": rng.normal(0, 0.05, n)})
 
 
