@@ -94,6 +94,7 @@ class _Written:
         coded = factor.kind != "computed" and factor.columns[0] in recipe.factors
         coded = coded and (factor.kind == "coded" or factor.columns[0] not in recipe.numeric)
         text = f"C({recipe.factors[factor.columns[0]]})" if coded else factor.write(recipe.numeric)
+        text = _as_formulaic_writes(text)
         self.shown[_tight(text)] = factor.shown
         return text
 
@@ -126,6 +127,13 @@ class _Written:
             else:
                 words.append(f"{self.shown.get(factor, factor)} {place}".strip())
         return " × ".join(words)
+
+
+def _as_formulaic_writes(factor: str) -> str:
+    from formulaic import Formula
+
+    (term,) = Formula("0 + " + factor)
+    return str(term.factors[0])
 
 
 def _tight(text: str) -> str:

@@ -24,7 +24,7 @@ _ALLOWED = (
 )  # fmt: skip
 _ADVICE = (
     "write comparisons of columns with values, joined by `and`, `or`, `not`, such as "
-    "`age >= 30 and status in ['a', 'b']`"
+    "`age >= 30 and status in ['a', 'b']`, with brackets around each comparison beside `&` and `|`"
 )
 _JOIN: dict[type[ast.AST], Callable[[Truth, Truth], Truth]] = {
     ast.And: lambda a, b: a & b,
@@ -163,7 +163,10 @@ class _Reading:
         order = a.order or b.order
         if order and all(o.column == "" or o.order == order for o in (a, b)):
             return self.ranked(a, order), self.ranked(b, order)
-        return self.date(a), self.date(b)  # texts have no order of their own, unless they are dates
+        # Texts have no order of their own, unless they are dates; a value of the study is looked at first.
+        first, second = sorted((a, b), key=lambda side: bool(side.column))
+        dated = {id(side): self.date(side) for side in (first, second)}
+        return dated[id(a)], dated[id(b)]
 
     def ranked(self, side: Operand, order: tuple[str, ...]) -> Operand:
         rank = {level: float(i) for i, level in enumerate(order)}
