@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from impact.show import around, canvas
+from impact.show import around, canvas, series
 from impact.show.around import Words
 from impact.show.canvas import COLOURS, QUIET, fit
 
@@ -36,10 +36,11 @@ def love(
     sizes = frame[kinds].abs()
     kept = np.sort(np.argsort(-sizes.max(axis=1).fillna(0).to_numpy(), kind="stable")[:most])
     sizes = sizes.iloc[kept]
-    names = [fit(t, 34, 1) for t in frame["term"].iloc[kept]]
-    pitch = 0.2 if len(names) <= 25 else 0.155
-    axes = canvas.panels(ax, 1, 0.0, extra=max(1.05 + pitch * len(names), 1.6) + 0.25 * bool(words.title))[0]
-    at = -np.arange(len(names))
+    few = len(kept) <= 25
+    names = [fit(t, 28, 2) if few else fit(t, 34, 1) for t in frame["term"].iloc[kept]]
+    at = series.rows(names)
+    room = (0.2 if few else 0.155) * float(np.ptp(at))
+    axes = canvas.panels(ax, 1, 0.0, extra=max(1.25 + room, 1.6) + 0.25 * bool(words.title))[0]
     if len(kinds) == 2:
         axes.hlines(at, sizes.min(axis=1), sizes.max(axis=1), color="#b3b3b3", lw=1, zorder=1)
     looks = {"before": {"marker": "o", "mfc": "white", "mec": COLOURS[1], "mew": 1.2},
@@ -49,8 +50,8 @@ def love(
     limit = threshold if threshold is not None else _first(frame, "threshold")
     if limit is not None:
         axes.axvline(limit, color=QUIET, lw=1, ls=(0, (2, 2)), zorder=0, label=f"threshold {limit:g}")
-    axes.set_yticks(at, names, parse_math=False, fontsize=None if len(names) <= 25 else 7.5)
-    axes.set_ylim(at.min(initial=0) - 0.8, 0.8)
+    axes.set_yticks(at, names, parse_math=False, fontsize=None if few else 7.5)
+    axes.set_ylim(at.min() - 0.9, at.max() + 0.9)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(left=0)
     label = words.xlabel or "absolute standardised difference in means"

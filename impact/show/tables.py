@@ -114,7 +114,8 @@ def latex(
             r"\bottomrule",
             r"\end{tabular}",
         ]
-        lines = [r"\begin{table}[htbp]", r"\centering", size, *title, *table, *foot, r"\end{table}"]
+        space = [r"\par\smallskip"] if title else []
+        lines = [r"\begin{table}[htbp]", r"\centering", size, *title, *space, *table, *foot, r"\end{table}"]
     return "\n".join(line for line in lines if line)
 
 
