@@ -42,8 +42,9 @@ class Outcome:
     per: str = "period"
 
     def __post_init__(self) -> None:
+        _refuse_types(self, f"The outcome `{self.column}`")
         if self.periods is not None:
-            object.__setattr__(self, "periods", tuple(self.periods))
+            object.__setattr__(self, "periods", tuple(_plain(p) for p in _items(self.periods)))
             if "{}" not in self.column:
                 raise ValueError(
                     f"The outcome `{self.column}` has periods but its name has no place for them: "
@@ -51,6 +52,13 @@ class Outcome:
                 )
             if not self.periods:
                 raise ValueError(f"The outcome `{self.column}` has an empty list of periods: name at least one.")
+            if not all(isinstance(p, int | float) for p in self.periods) or list(self.periods) != sorted(
+                set(self.periods)
+            ):
+                raise ValueError(
+                    f"The outcome `{self.column}` needs its periods as numbers, each once and in order: write them "
+                    "as in [1, 2, 3]."
+                )
 
     @property
     def name(self) -> str:
@@ -66,7 +74,7 @@ class Outcome:
         """The columns of the table that this outcome needs."""
         if self.periods is None:
             return (self.column,)
-        return tuple(self.column.replace("{}", f"{p:g}") for p in self.periods)
+        return tuple(self.column.replace("{}", _number(p)) for p in self.periods)
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,9 @@ class Event:
     entry: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "causes", dict(self.causes))
+        _refuse_types(self, f"The event `{self.duration}`")
+        object.__setattr__(self, "causes", {_plain(code): word for code, word in self.causes.items()})
+        object.__setattr__(self, "censored", _plain(self.censored))
         if not self.causes:
             raise ValueError(f"The event `{self.duration}` names no causes: write at least one, as in {{1: 'job'}}.")
         if self.censored in self.causes:
@@ -200,6 +210,9 @@ class Study:
     missing: str = "error"
 
     def __post_init__(self) -> None:
+        _refuse_types(self, "The study")
+        for name in ("treated", "comparison", "never"):
+            _set(self, name, _plain(getattr(self, name)))
         _set(self, "outcomes", _tuple(self.outcomes, (Outcome, Event)))
         _set(self, "covariates", tuple(dict.fromkeys(_tuple(self.covariates, str))))
         _set(self, "eligibility", dict(self.eligibility))
@@ -220,6 +233,19 @@ class Study:
             raise ValueError(f"The study names {_list(twice)} more than once among its outcomes: name each once.")
         if self.treatment is not None and (self.treated == self.comparison or len(set(self.arms)) == 1):
             raise ValueError("The study gives `treated` and `comparison` one value or label: give each arm its own.")
+        if self.treated is None or self.comparison is None:
+            raise ValueError("A missing value is not an arm: give `treated` and `comparison` a value of the treatment.")
+        for outcome in self.outcomes:
+            if {self.treatment, self.adoption} & set(outcome.columns):
+                raise ValueError(
+                    f"The study uses `{self.treatment or self.adoption}` both as treatment and in the outcome "
+                    f"`{outcome.name}`: an outcome comes after treatment; name another column."
+                )
+            if self.period is not None and isinstance(outcome, Outcome) and outcome.periods is not None:
+                raise ValueError(
+                    f"The study names `{self.period}` as the period of a long table, and the outcome "
+                    f"`{outcome.name}` has a column a period: give one of them."
+                )
         if self.estimand not in ESTIMANDS:
             raise ValueError(f"`estimand` is one of {', '.join(ESTIMANDS)}, not {self.estimand!r}.")
         if self.missing not in ("error", "drop"):
@@ -230,8 +256,8 @@ class Study:
             and not any(isinstance(o, Outcome) and o.periods for o in self.outcomes)
         ):
             raise ValueError(
-                f"A study of staggered adoption (`{self.adoption}`) needs outcomes over time: name the `period` column "
-                "of a long table, or give an Outcome its `periods`."
+                f"A study of staggered adoption (`{self.adoption}`) needs outcomes over time: name the `period` "
+                "column of a long table, or give an Outcome its `periods`."
             )
 
     def say(self, name: Any) -> str:
@@ -320,7 +346,10 @@ class Study:
         for needed in ("title", "unit", "outcomes"):
             if needed not in content:
                 raise KeyError(f"The study file lacks `{needed}`: add it.")
-        return cls(**{**content, "outcomes": tuple(_outcome_of(t) for t in content["outcomes"])})
+        tables = content["outcomes"]
+        if not isinstance(tables, list | tuple) or not all(isinstance(t, Mapping) for t in tables):
+            raise TypeError("The study file has `outcomes` that are no tables: begin each with a line [[outcomes]].")
+        return cls(**{**content, "outcomes": tuple(_outcome_of(t) for t in tables)})
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -337,7 +366,12 @@ def _outcome_words(outcome: Outcome | Event) -> str:
     words = outcome.words + (f" ({outcome.unit})" if outcome.unit else "")
     if outcome.periods is None:
         return words
-    return f"{words}, {outcome.per} {outcome.periods[0]:g} to {outcome.periods[-1]:g}"
+    return f"{words}, {outcome.per} {_number(outcome.periods[0])} to {_number(outcome.periods[-1])}"
+
+
+def _number(period: float) -> str:
+    """A period as it stands in the name of a column: every digit, and no decimals of a whole number."""
+    return str(int(period)) if float(period).is_integer() else repr(float(period))
 
 
 def _outcome_table(outcome: Outcome | Event) -> dict[str, Any]:
@@ -347,7 +381,7 @@ def _outcome_table(outcome: Outcome | Event) -> dict[str, Any]:
         if value is None or value == f.default:
             continue
         if f.name == "causes":
-            value = {str(code): word for code, word in value.items()}
+            value = _causes_table(value)
         table[f.name] = list(value) if isinstance(value, tuple) else value
     return table
 
@@ -362,9 +396,24 @@ def _outcome_of(table: Mapping[str, Any]) -> Outcome | Event:
     if lacking:
         raise KeyError(f"An outcome in the study file lacks {_list(lacking)}: add it.")
     values = dict(table)
-    if "causes" in values:
+    if isinstance(values.get("causes"), Mapping):
         values["causes"] = {_code(k): v for k, v in values["causes"].items()}
+    elif kind is Event:
+        pairs = values["causes"]
+        if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+            raise TypeError(
+                f"The event `{values['duration']}` has `causes` that are no table: write causes = {{1 = 'job'}}."
+            )
+        values["causes"] = dict(pairs)
     return kind(**values)
+
+
+def _causes_table(causes: Mapping[Any, str]) -> Any:
+    """A table of codes to words, or pairs of them where TOML's keys, which are text, would not say the code."""
+    keys = {str(code): word for code, word in causes.items()}
+    if all(_code(k) == code and type(_code(k)) is type(code) for k, code in zip(keys, causes, strict=False)):
+        return keys
+    return [[code, word] for code, word in causes.items()]
 
 
 def _code(key: str) -> Any:
@@ -374,8 +423,27 @@ def _code(key: str) -> Any:
     return int(sign + digits) if plain else key
 
 
+def _plain(value: Any) -> Any:
+    """A numpy number or text as Python's own, which a file can hold."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+
+
+def _refuse_types(noun: Any, what: str) -> None:
+    """Refuse text where a table is needed, and the like, which a file may hold."""
+    for f in fields(noun):
+        value = getattr(noun, f.name)
+        text = f.type == "str" or f.type == "str | None" and value is not None
+        if text and not isinstance(value, str) or str(f.type).startswith("Mapping") and not isinstance(value, Mapping):
+            needed = "text in quotes" if text else "a table of names and values"
+            raise TypeError(f"{what} has {type(value).__name__} as `{f.name}`: it needs {needed}.")
+
+
 def _tuple(value: Any, single: type | tuple[type, ...]) -> tuple[Any, ...]:
-    items = (value,) if isinstance(value, single) else tuple(value)
+    items = (value,) if isinstance(value, single) else tuple(_items(value))
     strange = [type(i).__name__ for i in items if not isinstance(i, single)]
     if strange:
         kinds = single if isinstance(single, tuple) else (single,)
