@@ -15,6 +15,7 @@ import numpy as np
 from impact.checks.balance import balance
 from impact.checks.overlap import overlap
 from impact.checks.trends import parallel_trends
+from impact.core.inference import SEED
 from impact.did import callaway_santanna
 from impact.emulation import emulate
 from impact.estimate import Estimate
@@ -27,6 +28,7 @@ from impact.study import Event, Outcome, Study
 from impact.survival import aalen_johansen, restricted_mean
 
 Tell = Callable[[str], None]
+SEEDS = {"draws behind simultaneous bands": SEED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,7 @@ def _two_arms(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
             robustness.append(_side_by_side(sample, matched, weighted, outcome, plan))
     tell("setting up the report")
     findings = tuple(s for e in headline for s in _sentences(e, sample))
-    report = Report.of(matched, *exhibits, title=sample.study.title, summary=findings)
+    report = Report.of(matched, *exhibits, title=sample.study.title, summary=findings, seeds=SEEDS)
     report += Report.of(weighted, balance(weighted), *robustness, title="The same effects by other methods")
     return Evaluation(tuple(headline), findings, report)
 
@@ -246,7 +248,7 @@ def _staggered(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
                      callaway_santanna.by_group(sample, outcome=outcome.name, **options)]  # fmt: skip
     tell("setting up the report")
     findings = tuple(s for e, o in zip(headline, sample.measured(), strict=True) for s in _average_sentences(e, o))
-    report = Report.of(sample, *exhibits, title=sample.study.title, summary=findings)
+    report = Report.of(sample, *exhibits, title=sample.study.title, summary=findings, seeds=SEEDS)
     return Evaluation(tuple(headline), findings, report)
 
 

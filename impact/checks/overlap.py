@@ -64,10 +64,9 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
         claim=f"Nearly all units of the {' and the '.join(judged)} group have somebody like them in the other",
         table=table,
         passed=bool(worst <= tolerance),
-        reason="; ".join(
-            f"{100 * outside[arm]:.1f}% of the {arm} units lie outside the other arm's range of scores" for arm in outside
-        )
-        + f"; {100 * tolerance:g}% of the {' and '.join(judged)} are tolerated.",
+        reason=f"{100 * outside['treated']:.1f}% of the treated and {100 * outside['comparison']:.1f}% of the comparison "
+        f"units lie outside the other arm's range of scores; {100 * tolerance:g}% of the "
+        f"{' and '.join(judged)} units are tolerated.",
         kind="overlap",
         references=("heckman1998", "crump2009"),
         notes=_effective(sample),

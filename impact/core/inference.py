@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 Array = np.ndarray
+SEED = 20190101  # of the draws behind simultaneous bands
 
 
 def cluster_sums(scores: Array, cluster: Array) -> Array:
@@ -63,7 +64,7 @@ def sup_t(vcov: Array, df: float, level: float, draws: int = 100_000) -> float:
     corr = vcov[np.ix_(keep, keep)] / np.outer(se[keep], se[keep])
     root, basis = np.linalg.eigh(corr)
     factor = basis * np.sqrt(np.clip(root, 0, None))
-    rng = np.random.Generator(np.random.PCG64(20190101))
+    rng = np.random.Generator(np.random.PCG64(SEED))
     biggest = np.abs(rng.standard_normal((draws, len(root))) @ factor.T).max(axis=1, initial=0.0)
     if np.isfinite(df):
         biggest /= np.sqrt(rng.chisquare(df, draws) / df)
