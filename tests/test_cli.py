@@ -90,9 +90,14 @@ def test_the_report_says_where_the_groups_still_differ(runs):
 def demo(tmp_path_factory) -> tuple[Path, str]:
     """The demo's folder and what it said."""
     folder = tmp_path_factory.mktemp("demo")
-    run = subprocess.run([sys.executable, "-m", "impact", "demo", "helsinki", "--out", "out"], cwd=folder, check=True,
-                         capture_output=True, encoding="utf-8", env=os.environ | {"PYTHONIOENCODING": "utf-8"})  # fmt: skip
-    return folder / "out", run.stdout
+    return folder / "out", run_demo(folder, "out")
+
+
+def run_demo(folder: Path, out: str, **environment: str) -> str:
+    """The demo in a process of its own; what it said."""
+    command = [sys.executable, "-m", "impact", "demo", "helsinki", "--out", out]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **environment}
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8", env=environment).stdout
 
 
 def test_the_demo_tells_the_truth_beside_what_it_found(demo, tmp_path):
@@ -110,8 +115,7 @@ def test_the_demo_tells_the_truth_beside_what_it_found(demo, tmp_path):
 def test_the_same_run_gives_the_same_bytes(demo, tmp_path):
     """In another process, another folder, and another order of Python's own hashes."""
     first, _ = demo
-    subprocess.run([sys.executable, "-m", "impact", "demo", "helsinki", "--out", "again"], cwd=tmp_path, check=True,
-                   capture_output=True, env=os.environ | {"PYTHONHASHSEED": "7", "PYTHONIOENCODING": "utf-8"})  # fmt: skip
+    run_demo(tmp_path, "again", PYTHONHASHSEED="7")
     files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
     assert len(files) > 20
     for f in files:

@@ -64,8 +64,8 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
         claim=f"Nearly all units of the {' and the '.join(judged)} group have somebody like them in the other",
         table=table,
         passed=bool(worst <= tolerance),
-        reason=f"{100 * outside['treated']:.1f}% of the treated and {100 * outside['comparison']:.1f}% of the comparison "
-        f"units lie outside the other arm's range of scores; {100 * tolerance:g}% of the "
+        reason=f"{100 * outside['treated']:.1f}% of the treated and {100 * outside['comparison']:.1f}% of the "
+        f"comparison units lie outside the other arm's range of scores; {100 * tolerance:g}% of the "
         f"{' and '.join(judged)} units are tolerated.",
         kind="overlap",
         references=("heckman1998", "crump2009"),
