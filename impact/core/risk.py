@@ -19,7 +19,7 @@ Arguments throughout: ``time`` (n,), ``status`` (n,) with 0 for censored and k f
 ``w`` (n,) that are not negative, ``entry`` (n,) or None, and ``causes``, the number K (unless given,
 the largest status).
 
-References: kaplan1958, nelson1972, aalen1978, andersen2013, jaeckel1972.
+References: kaplan1958, aalen1978, andersen2013, royston2013, jaeckel1972.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def nelson_aalen(
 ) -> tuple[Array, Array]:
     """The cumulative hazard of each cause by each time: values (K, T) and scores (n, K, T).
 
-    References: nelson1972, aalen1978.
+    References: aalen1978.
     """
     sets = scan(time, status, w, causes, entry)
     upto = sets.upto(times)
@@ -113,7 +113,7 @@ def restricted_mean(
 ) -> tuple[Array, Array]:
     """The mean time before each horizon until leaving by any way out: values (T,) and scores (n, T).
 
-    References: irwin1949, royston2013.
+    References: royston2013.
     """
     lost, scores = time_lost(time, np.asarray(status) > 0, w, horizon=horizon, causes=1, entry=entry)
     return np.atleast_1d(np.asarray(horizon, float)) - lost[0], -scores[:, 0]
