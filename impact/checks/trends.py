@@ -14,6 +14,7 @@ from impact.show.words import tested
 Array = np.ndarray
 
 POWER = 0.8
+_HUGE = 1e3  # a noncentrality that a test finds, if it finds anything
 
 
 def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0.05) -> Check:
@@ -145,7 +146,9 @@ def _missed(path: Estimate, early: Estimate, age: Array, early_age: Array, antic
             return float(stats.ncx2.sf(stats.chi2.isf(level, k), k, ncp))
         return float(stats.ncf.sf(stats.f.isf(level, k, rest), k, rest, ncp))
 
-    needed = optimize.brentq(lambda ncp: power(ncp) - POWER, 1e-6, 1e3)
+    if not power(_HUGE) > POWER:
+        return f"With {early.df + 1:.0f} independent clusters the test would hardly have found any divergence."
+    needed = optimize.brentq(lambda ncp: power(ncp) - POWER, 1e-6, _HUGE)
     slope = float(np.sqrt(needed / pull))
     unit, by = (" percentage points", 100.0) if path.percent else ("", 1.0)
     places = digits.decimals([by * slope])

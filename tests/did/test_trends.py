@@ -101,6 +101,16 @@ def test_more_effects_than_clusters_cannot_be_decided():
     assert "It cannot be decided: 3 effects before adoption cannot be tested jointly" in parallel_trends(few).reason
 
 
+def test_hardly_more_clusters_than_effects():
+    for df, words in (
+        (3, "would hardly have found any"),
+        (6, "A steady divergence of"),
+        (np.inf, "chi-squared(3) = 0.00"),
+    ):
+        few = Estimate.of_covariance({"time": [-3, -2, -1, 0]}, np.zeros(4), np.eye(4), df=df)
+        assert words in parallel_trends(few).reason
+
+
 def test_a_released_estimate_will_do():
     assert parallel_trends(path().released()).reason == parallel_trends(path()).reason
 
