@@ -242,12 +242,15 @@ PLANTED = [
     (imports_late, "show/figures.py", "import matplotlib.pyplot as plt"),
     (imports_late, "show/figures.py", "class A:\n    import sklearn"),
     (swallows_nothing, "study.py", "try:\n    f()\nexcept Exception:\n    pass"),
+    (swallows_nothing, "study.py", "try:\n    f()\nexcept Exception:\n    x = 1\n    raise"),
+    (swallows_nothing, "study.py", "try:\n    f()\nexcept:\n    raise"),
     (swallows_nothing, "study.py", "import warnings\nwarnings.simplefilter('ignore')"),
 ]
 ALLOWED = [
     ("survival/cox.py", "def f():\n    from scipy import stats\n    from impact.core import moments"),
     ("checks/balance.py", "from impact.check import Check\nif TYPE_CHECKING:\n    import matplotlib"),
     ("cli.py", "from impact import Study\nfrom impact.report import Report\nprint(1)"),
+    ("registers/files.py", "try:\n    f()\nexcept Exception as e:\n    raise ValueError('in words') from None"),
     ("cli.py", "import warnings\nwarnings.simplefilter('always')"),
     ("estimate.py", "import pandas as pd\nfrom impact.show import tables\nfrom urllib.parse import quote"),
     ("matching/nearest.py", "from impact.matching import means\nfrom . import propensity\nimport scipy.special"),

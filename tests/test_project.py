@@ -131,6 +131,16 @@ def test_nothing_tracked_names_a_machine():
             assert not found, f"{file.relative_to(ROOT)} names a path of a machine"
 
 
+def test_nobody_is_sent_to_another_package_of_the_same_name():
+    """`impact` on PyPI is not this package, and a resolver would prefer its higher version."""
+    sent = re.compile(r"pip install (?!--no-index)[^`\n&;]*\bimpact\b")
+    for file in tracked():
+        if file.suffix in {".py", ".toml", ".md", ".ipynb", ".html"} and file != Path(__file__):
+            lines = [n for n, line in enumerate(file.read_text("utf-8").splitlines(), 1) if sent.search(line)]
+            allowed = file.name == "0001-dependencies.md"
+            assert allowed or not lines, f"{file.relative_to(ROOT)}:{lines} would install a stranger's package"
+
+
 def test_the_package_is_marked_as_typed_and_ships_its_data():
     package = Path(impact.__file__).parent
     for name in ("py.typed", "references.bib", "datasets/helsinki.toml"):
