@@ -80,6 +80,7 @@ def _collected(frame: Any) -> pd.DataFrame:
 
 
 def listed(names: Iterable[Any]) -> str:
+    """Names in backticks, as a list in a sentence."""
     return ", ".join(f"`{n}`" for n in names)
 
 

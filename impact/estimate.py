@@ -44,6 +44,7 @@ class Estimate:
     scale : the scale on which intervals are symmetric: identity, log, loglog or logit
     kind : how it is drawn: points, path or steps
     axes : words for the axes and headings, by column
+    options : for the drawing, such as the numbers at risk under curves
     percent : whether the values are probabilities, shown in per cent
     references, notes : keys of the bibliography; what to keep in mind
 
@@ -65,6 +66,7 @@ class Estimate:
     scale: str = "identity"
     kind: str = "points"
     axes: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     percent: bool = False
     references: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -230,6 +232,7 @@ class Estimate:
             self,
             index=_index(labels, len(value)),
             value=value,
+            options={},  # what was drawn with the old values does not belong to the new
             scores=None if self.scores is None else self.scores @ jacobian.T,
             covariance=None if self.covariance is None else jacobian @ self.covariance @ jacobian.T,
         )
@@ -245,7 +248,8 @@ class Estimate:
             low, high = self.interval(simultaneous=True)
             frame = frame.assign(band_low=low, band_high=high)
         words = {"xlabel": self.axes.get("time"), "ylabel": self.axes.get("estimate"), "percent": self.percent}
-        return figures.draw(frame, self.kind, ax=ax, **{**words, **options})
+        own = {k: pd.DataFrame(v) if isinstance(v, Mapping) else v for k, v in self.options.items()}
+        return figures.draw(frame, self.kind, ax=ax, **{**words, **own, **options})
 
     def to_html(self) -> str:
         """The values as an HTML table; every name in it is escaped."""

@@ -97,7 +97,8 @@ def run_demo(folder: Path, out: str, **environment: str) -> str:
     """The demo in a process of its own; what it said."""
     command = [sys.executable, "-m", "impact", "demo", "helsinki", "--out", out]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **environment}
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8", env=environment).stdout
+    run = subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8", env=environment)
+    return run.stdout
 
 
 def test_the_demo_tells_the_truth_beside_what_it_found(demo, tmp_path):

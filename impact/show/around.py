@@ -44,6 +44,7 @@ def mark_null(line: Callable[..., Any], part: pd.DataFrame, null: float | None) 
 
 
 def mark_onset(axes: Axes, times: pd.Series, onset: float | None | str) -> None:
+    """The moment from which units are treated, where the times say it or the caller does."""
     if onset == "auto":
         onset = -0.5 if times.min() < 0 <= times.max() else None
     if onset is None:
@@ -84,6 +85,7 @@ def numbers_below(axes: Axes, at_risk: pd.DataFrame, ticks: np.ndarray) -> None:
 
 
 def band_keys(frame: pd.DataFrame, level: float) -> list[Any]:
+    """What whiskers and band mean, where the frame has both."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -109,6 +111,7 @@ def key(drawn: Sequence[Axes], styles: dict[str, Look], own: bool, extra: Sequen
 
 
 def place_key(axes: Axes, own: bool, **options: Any) -> None:
+    """A key above a figure of ours, or where there is room on axes of the caller."""
     home: Any = axes.figure if own else axes
     made = home.legend(loc="outside upper left" if own else "best", frameon=False, **options)
     for text in made.get_texts():
@@ -116,6 +119,7 @@ def place_key(axes: Axes, own: bool, **options: Any) -> None:
 
 
 def name_axes(drawn: Sequence[Axes], x: str, y: str) -> None:
+    """The names of the axes: once for all panels."""
     figure: Any = drawn[0].figure
     if len(set(drawn)) == 1:
         drawn[0].set_xlabel(fit(x, 56), parse_math=False)
@@ -126,10 +130,12 @@ def name_axes(drawn: Sequence[Axes], x: str, y: str) -> None:
 
 
 def above(words: Words) -> float:
+    """Inches that a title needs."""
     return 0.25 if words.title else 0.0
 
 
 def finished(drawn: Sequence[Axes], words: Words) -> list[Axes]:
+    """The last touches that every figure is given: ticks of large numbers, and the title."""
     for axes in dict.fromkeys(drawn):
         _apart(axes.yaxis)
         _apart(axes.xaxis)

@@ -44,6 +44,7 @@ def panels_and_series(frame: pd.DataFrame, one: bool) -> tuple[list[str], list[s
 
 
 def label_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that tell one value from another, in the order in which a reader takes them in."""
     known = [c for c in LABELS if c in frame]
     others = [c for c in frame if c not in known and c not in GLOSSARY and not _is_float(frame[c])]
     return [*known, *(str(c) for c in others)]
@@ -62,6 +63,7 @@ def split(frame: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, pd.Dat
 
 
 def names(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Each row in words, by its labels in these columns."""
     said = [frame[c].map(lambda v, c=c: _said(c, v)) for c in columns]
     return pd.Series(
         [" \u00b7 ".join(filter(None, row)) for row in zip(*said, strict=True)], index=frame.index, dtype=object
@@ -80,10 +82,12 @@ def _said(column: str, value: Any) -> str:
 
 
 def styles(frame: pd.DataFrame, over: Sequence[str]) -> dict[str, Look]:
+    """The look of each line: colour, dashes and marker by its place."""
     return {label: Look(i) for i, label in enumerate(dict.fromkeys(label for label, _ in split(frame, over)))}
 
 
 def row_names(part: pd.DataFrame, without: Iterable[str]) -> list[str]:
+    """Each row by the labels in which rows differ."""
     columns = [c for c in label_columns(part) if c not in set(without)]
     varying = [c for c in columns if part[c].nunique(dropna=False) > 1]
     chosen = varying or columns[:1]

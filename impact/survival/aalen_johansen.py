@@ -190,6 +190,8 @@ def _estimate(
         parts.append(made._replace(notes=(*made.notes, *notes)))
     words_of = {"time": followed.since, "estimate": axis}
     about = {"percent": True, **about}
+    if about["kind"] == "steps":
+        about["options"] = followed.drawing(parts, start=0.0)
     return followed.estimate(
         parts,
         estimand=estimand,

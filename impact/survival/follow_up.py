@@ -59,6 +59,13 @@ class FollowUp:
         found = [core(time, status, w, entry=entry, **asked) for w in self.weights.values()]
         return np.stack([v for v, _ in found]), np.stack([s for _, s in found], axis=1)
 
+    def at_risk(self, times: Array) -> dict[str, Array]:
+        """How many units of each arm are watched just before each time, for the numbers under a curve."""
+        time, _, entry = self.durations
+        times = np.unique([0.0, *times])
+        counts = [risk_sets.number_at_risk(time, w, times=times, entry=entry)[1] for w in self.weights.values()]
+        return {**labels(group=list(self.weights), time=times), "at_risk": np.concatenate(counts)}
+
     def causes(self, cause: str | Sequence[str] | None) -> tuple[list[str], list[int]]:
         """The names of the causes asked for, and their places among the event's causes."""
         words = list(self.event.causes.values())
@@ -188,6 +195,12 @@ class Followed(NamedTuple):
         scores = np.column_stack([p.scores.reshape(len(self.sample), -1) for p in parts])
         notes = tuple(dict.fromkeys(note for p in parts for note in p.notes))
         return Estimate.of(self.sample, columns, value, scores, notes=notes, **about)
+
+    def drawing(self, parts: Sequence[Part], start: float) -> dict[str, Any]:
+        """What a figure of curves shows besides them: their value at time zero, and how many are at risk."""
+        if len(self.events) > 1:  # each has numbers of its own
+            return {"start": start}
+        return {"start": start, "at_risk": self.events[0].at_risk(parts[0].labels["time"])}
 
     @property
     def unit(self) -> str:
