@@ -49,7 +49,20 @@ def select(data: Any, needed: Sequence[str]) -> pd.DataFrame:
         table = _collected(_narwhal(data).select(*needed))
     if not len(table):
         raise ValueError("The data have 0 rows: check the file or the query that made them.")
+    for name in needed:
+        nested = _nested(table[name])
+        if nested:
+            raise ValueError(
+                f"`{name}` holds lists or tables inside its cells in {nested} of {len(table)} rows: keep one value a cell."
+            )
     return table
+
+
+def _nested(column: pd.Series) -> int:
+    """How many cells hold more than one value."""
+    if not pd.api.types.is_object_dtype(column.dtype):
+        return 0
+    return sum(isinstance(v, list | dict | set | np.ndarray | pd.DataFrame | pd.Series) for v in column)
 
 
 def _narwhal(data: Any) -> Any:
@@ -224,7 +237,7 @@ def common_codes(column: pd.Series, at_least: int = 10) -> str:
     """The codes that enough rows share to be named in a message."""
     counts = column.value_counts()
     counts = counts[counts > 0]
-    shown = [f"{str(code)[:30]} ({n})" for code, n in counts.items() if n >= at_least][:6]
+    shown = [f"{text(code)[:30]} ({n})" for code, n in counts.items() if n >= at_least][:6]
     rest = len(counts) - len(shown)
     return (", ".join(shown) or "none that 10 rows share") + (f" and {rest} more" if rest and shown else "")
 

@@ -43,11 +43,13 @@ def _in_words(one: Term, study: Study) -> Term:
     return one._replace(factors=tuple(factors))
 
 
-def materialise(chosen: Sequence[Term], rows: pd.DataFrame, notes: list[str]) -> dict[str, Any]:
+def materialise(
+    chosen: Sequence[Term], rows: pd.DataFrame, treated: np.ndarray, notes: list[str]
+) -> dict[str, Any]:
     """The covariate fields of a Sample.
 
     Columns that are constant or follow from the others are left out of the design, with a note;
-    balance is still judged on them.
+    balance is still judged on them. A column that tells the arms apart is noted.
     """
     if not chosen:
         empty = np.empty((len(rows), 0))
@@ -61,6 +63,7 @@ def materialise(chosen: Sequence[Term], rows: pd.DataFrame, notes: list[str]) ->
     design = np.asarray(matrix, float)[:, 1:]
     owners = [written.term_of(f) for f in written.columns(matrix)[1:]]
     kept = _independent(design, owners, notes)
+    _note_separation(design, treated, owners, notes)
     names = [written.readable(c, made) for c in matrix.columns][1:]
     return {
         "covariates": np.ascontiguousarray(design[:, kept]),
@@ -192,6 +195,19 @@ def _independent(design: np.ndarray, owners: Sequence[str], notes: list[str]) ->
     if redundant:
         notes.append(f"Left out of the adjustment, determined by other covariates: {_counted(redundant, owners)}.")
     return left
+
+
+def _note_separation(design: np.ndarray, treated: np.ndarray, owners: Sequence[str], notes: list[str]) -> None:
+    """Say which columns alone tell the arms apart: nobody can be compared on them."""
+    if not 0 < treated.sum() < len(treated):
+        return
+    a, b = design[treated], design[~treated]
+    apart = np.flatnonzero((a.min(axis=0) > b.max(axis=0)) | (a.max(axis=0) < b.min(axis=0)))
+    if len(apart):
+        notes.append(
+            f"Without error the treated and the comparison units are told apart by {_counted(apart.tolist(), owners)}: "
+            "what adjusts for it goes beyond the data, so leave it out, or choose a comparison group that overlaps."
+        )
 
 
 def _counted(columns: Sequence[int], owners: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from impact.sample import FlowStep, Sample, caution
 from impact.study import Event, Outcome, Study
 
 Array = np.ndarray
+FEW = 5  # units of an arm, below which nothing about chance can be learnt from it
 
 
 def emulate(study: Study, data: Any) -> Sample:
@@ -87,8 +88,8 @@ class _Door:
         self._complete()
         self._in_every_period()
         outcomes, periods = self._outcomes()
-        columns = cov.materialise(self.terms, self.rows, self.notes)
         treated, _ = self._arms()
+        columns = cov.materialise(self.terms, self.rows, treated, self.notes)
         adoption = self._adoption(periods)
         sampling = self._sampling()
         cluster = pd.factorize(self.rows[study.cluster or study.unit])[0]
@@ -285,6 +286,9 @@ class _Door:
                 f"The covariates make {p} columns for {n} units: a comparison needs more units than columns; leave "
                 "out covariates or group their levels."
             )
+        for name, count in (("treated", self.flow[-1].treated), ("comparison", self.flow[-1].comparison)):
+            if 0 < count < FEW:
+                self.notes.append(f"Only {count} {name} units: standard errors computed from so few mean little.")
         for name, values in outcomes.items():
             if isinstance(values, np.ndarray) and values.size and (values == values.flat[0]).all():
                 self.notes.append(f"The outcome `{name}` is the same for all {n} units: no effect on it can be seen.")

@@ -42,6 +42,7 @@ class Estimate:
     counts : units, clusters and arms behind the values
     estimand, method : in words
     scale : the scale on which intervals are symmetric: identity, log, loglog or logit
+    null : the value of no effect, for statistics and p values; None for levels, which have none
     kind : how it is drawn: points, path or steps
     axes : words for the axes and headings, by column
     options : for the drawing, such as the numbers at risk under curves
@@ -64,6 +65,7 @@ class Estimate:
     estimand: str = ""
     method: str = ""
     scale: str = "identity"
+    null: float | None = 0.0
     kind: str = "points"
     axes: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -133,8 +135,9 @@ class Estimate:
 
     @property
     def std_error(self) -> Array:
-        """(k,) standard errors."""
-        return np.sqrt(np.diag(self.vcov))
+        """(k,) standard errors; what is rounding alone, beside the value, is none."""
+        error = np.sqrt(np.diag(self.vcov))
+        return np.where(error <= 1e-14 * np.abs(self.value), 0.0, error)
 
     def interval(self, level: float = 0.95, simultaneous: bool = False) -> tuple[Array, Array]:
         """Confidence limits: for each value, or such that all of them hold at once."""
@@ -176,16 +179,21 @@ class Estimate:
     # ---- reading --------------------------------------------------------------------------
 
     def tidy(self, level: float = 0.95, simultaneous: bool = False) -> pd.DataFrame:
-        """One row per value, with columns from the package's glossary."""
+        """One row per value, with columns from the package's glossary.
+
+        The statistic compares a value with ``null`` on the scale of its interval; levels have none.
+        """
         from scipy import stats
 
         low, high = self.interval(level, simultaneous)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = self.value / self.std_error
-        p = 2 * stats.t.sf(np.abs(statistic), self.df)
-        return self.index.assign(
-            estimate=self.value, std_error=self.std_error, statistic=statistic, p_value=p, conf_low=low, conf_high=high
-        )
+        frame = self.index.assign(estimate=self.value, std_error=self.std_error)
+        if self.null is not None:
+            go, slope, _ = SCALES[self.scale]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                gap = go(self.value) - go(np.full(len(self.value), float(self.null)))
+                statistic = gap / (np.abs(slope(self.value)) * self.std_error)
+            frame = frame.assign(statistic=statistic, p_value=2 * stats.t.sf(np.abs(statistic), self.df))
+        return frame.assign(conf_low=low, conf_high=high)
 
     def where(self, rule: str) -> Estimate:
         """The values whose labels satisfy a rule, as in ``where("time >= 0")``."""
@@ -225,7 +233,7 @@ class Estimate:
         from impact.stacking import stack
 
         gap = stack(self, other).combine(np.hstack([np.eye(k), -np.eye(k)]), **labels)
-        return gap.about(scale="identity", estimand=f"{self.estimand}, difference between two methods")
+        return gap.about(scale="identity", null=0.0, estimand=f"{self.estimand}, difference between two methods")
 
     def _carried(self, value: Array, jacobian: Array, labels: Mapping[str, Any]) -> Estimate:
         return replace(
@@ -248,6 +256,8 @@ class Estimate:
             low, high = self.interval(simultaneous=True)
             frame = frame.assign(band_low=low, band_high=high)
         words = {"xlabel": self.axes.get("time"), "ylabel": self.axes.get("estimate"), "percent": self.percent}
+        if self.kind != "steps":
+            words["null"] = self.null
         own = {k: pd.DataFrame(v) if isinstance(v, Mapping) else v for k, v in self.options.items()}
         return figures.draw(frame, self.kind, ax=ax, **{**words, **own, **options})
 

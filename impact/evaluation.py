@@ -239,7 +239,8 @@ def _staggered(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
     headline: list[Estimate] = []
     exhibits: list[Any] = []
     options = {"comparison": plan.comparison, "anticipation": plan.anticipation}
-    for outcome in sample.measured():
+    followed = [o for o in sample.measured() if o.name in sample.periods]
+    for outcome in followed:
         tell(f"estimating the effect on {outcome.words}")
         path = callaway_santanna.event_study(sample, outcome=outcome.name, **options)
         overall = callaway_santanna.att(sample, outcome=outcome.name, **options)
@@ -247,7 +248,7 @@ def _staggered(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
         exhibits += [overall, path, parallel_trends(path),
                      callaway_santanna.by_group(sample, outcome=outcome.name, **options)]  # fmt: skip
     tell("setting up the report")
-    findings = tuple(s for e, o in zip(headline, sample.measured(), strict=True) for s in _average_sentences(e, o))
+    findings = tuple(s for e, o in zip(headline, followed, strict=True) for s in _average_sentences(e, o))
     report = Report.of(sample, *exhibits, title=sample.study.title, summary=findings, seeds=SEEDS)
     return Evaluation(tuple(headline), findings, report)
 

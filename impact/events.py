@@ -10,6 +10,7 @@ from impact.sample import Durations
 from impact.study import Event, Study
 
 Array = np.ndarray
+LONGEST = 100  # years between two dates of one person's record
 
 
 def durations(event: Event, rows: pd.DataFrame, notes: list[str]) -> Durations:
@@ -67,7 +68,14 @@ def _time(event: Event, name: str, rows: pd.DataFrame) -> Array:
     start, end = rows[event.since], rows[name]
     if all(isinstance(c.dtype, pd.DatetimeTZDtype) for c in (start, end)):
         end = end.dt.tz_convert(start.dt.tz)
-    return col.elapsed(col.dates(end, name), col.dates(start, event.since), event.unit)
+    time = col.elapsed(col.dates(end, name), col.dates(start, event.since), event.unit)
+    endless = int((time > LONGEST * col.DAYS["years"] / col.DAYS[event.unit]).sum())
+    if endless:
+        raise ValueError(
+            f"`{name}` lies more than {LONGEST} years after `{event.since}` for {endless} of {len(time)} units: a date such "
+            "as 9999-12-31 stands for an open end, so write the end of observation in its place."
+        )
+    return time
 
 
 def ever(column: pd.Series, never: float | None) -> Array:

@@ -63,7 +63,7 @@ def _is_factor(factor: Factor, rows: pd.DataFrame) -> bool:
 
 
 def recipe(chosen: Sequence[Term], rows: pd.DataFrame) -> Recipe:
-    """The recipe that these terms and these rows make: which columns are numbers, which are factors, and their levels."""
+    """The recipe of these terms and rows: which columns are numbers, which are factors, and their levels."""
     numeric: dict[str, str] = {}
     factors: dict[str, str] = {}
     levels: dict[str, tuple[str, ...]] = {}

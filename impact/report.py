@@ -293,7 +293,7 @@ def _columns(chapter: Chapter) -> Iterator[str]:
     yield from map(str, _flow(chapter.flow))
     for exhibit in chapter.exhibits:
         if isinstance(exhibit, Estimate):
-            yield from (*map(str, exhibit.index), "estimate", "std_error", "statistic", "p_value", "conf_low")
+            yield from map(str, exhibit.tidy())
         elif isinstance(exhibit, Check):
             yield from map(str, exhibit.table)
 

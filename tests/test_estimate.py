@@ -201,3 +201,16 @@ def test_about_changes_words_only(sample, columns):
     assert e.about(estimand="x").estimand == "x"
     with pytest.raises(ValueError, match="words, not numbers"):
         e.about(value=e.value)
+
+
+def test_a_ratio_is_tested_against_one_on_its_own_scale():
+    e = Estimate.of_covariance({"term": "risk ratio"}, 1.27, [[0.1876**2]], scale="log", null=1.0)
+    row = e.tidy().iloc[0]
+    z = np.log(1.27) / (0.1876 / 1.27)
+    assert np.isclose(row["statistic"], z) and np.isclose(row["p_value"], 2 * stats.norm.sf(z))
+    assert (row["p_value"] < 0.05) == (row["conf_low"] > 1)
+
+
+def test_levels_have_no_p_value(sample, columns):
+    frame = means_of(sample, columns, null=None).tidy()
+    assert "p_value" not in frame and "conf_low" in frame

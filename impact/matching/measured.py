@@ -41,7 +41,7 @@ class Measured:
         labels: dict[str, Array] = {"outcome": np.tile(self.words, 2)}
         labels["group"] = np.repeat(list(self.sample.arms), len(self.words))
         labels |= {name: np.tile(column, 2) for name, column in self._when().items()}
-        return self._estimate(labels, value, scores, "mean outcome by arm", "", about)
+        return self._estimate(labels, value, scores, "mean outcome by arm", "", {"null": None, **about})
 
     def _when(self) -> dict[str, Array]:
         return {"time": self.time} if np.isfinite(self.time).any() else {}

@@ -154,7 +154,9 @@ def risk_ratio(sample: Sample, *, outcome: Names = None, cause: Names = None, ti
         return Part(kept, top / bottom, up / bottom - (top / bottom**2) * down, notes)
 
     title = f"Ratio of cumulative incidences, {' to '.join(sample.arms)}"
-    return _estimate(sample, outcome, cause, times, ratio, title, "ratio", kind="points", scale="log", percent=False)
+    return _estimate(
+        sample, outcome, cause, times, ratio, title, "ratio", kind="points", scale="log", null=1.0, percent=False
+    )
 
 
 def _refuse_empty(f: FollowUp, names: dict[str, Array], exists: Array, *, asked: bool) -> tuple[str, ...]:
@@ -191,7 +193,7 @@ def _estimate(
     words_of = {"time": followed.since, "estimate": axis}
     about = {"percent": True, **about}
     if about["kind"] == "steps":
-        about["options"] = followed.drawing(parts, start=0.0)
+        about |= {"null": None, "options": followed.drawing(parts, start=0.0)}
     return followed.estimate(
         parts,
         estimand=estimand,

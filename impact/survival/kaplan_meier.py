@@ -73,6 +73,7 @@ def survival(sample: Sample, *, outcome: str | Sequence[str] | None = None, time
         estimand="Survival: share that has not left yet",
         axes={"time": followed.since, "estimate": "share that has not left yet"},
         kind="steps",
+        null=None,
         options=followed.drawing(parts, start=1.0),
         scale="loglog",
         **_ABOUT,

@@ -61,6 +61,7 @@ def time_until(sample: Sample, *, outcome: Names = None, horizon: Any = None) ->
         method="Area under the Kaplan-Meier curve",
         references=("royston2013", "jaeckel1972"),
         axes={"time": f"horizon in {unit}", "estimate": f"mean {unit} until leaving"},
+        null=None,
     )
 
 
