@@ -315,8 +315,8 @@ class Study:
 
     def _covariate(self, term: str) -> str:
         """A covariate in words: a factor ``C(education)`` by its column."""
-        inside = term[2:-1] if term.startswith("C(") and term.endswith(")") else term
-        return self.say(inside) if inside in self.labels else self.say(term)
+        coded = term.startswith("C(") and term.endswith(")") and "," not in term and term.count("(") == 1
+        return self.say(term) if term in self.labels or not coded else self.say(term[2:-1].strip("` "))
 
     def to_toml(self) -> str:
         """The study as TOML text, which :meth:`from_toml` reads back to an equal study."""
