@@ -28,6 +28,10 @@ from impact.study import Event, Outcome, Study
 from impact.survival import aalen_johansen, restricted_mean
 
 Tell = Callable[[str], None]
+TOGETHER = (
+    "So that methods can be compared, matched sets are clusters for all of them: errors may differ a little from those "
+    "that a method has alone."
+)
 SEEDS = {"draws behind simultaneous bands": SEED}
 
 
@@ -195,7 +199,7 @@ def _side_by_side(sample: Sample, matched: Sample, weighted: Sample, outcome: Ou
         *named,
         estimand=f"{named[1].estimand}, by method",
         method="each method as named in its row",
-        notes=tuple(dict.fromkeys(n for e in named for n in e.notes)),
+        notes=(TOGETHER, *dict.fromkeys(n for e in named for n in e.notes)),
         kind="points",
     )
     return _beside(table, len(named))
