@@ -7,7 +7,7 @@ exception are codes of arms and exits that at least ten rows share.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,79 +17,6 @@ Array = np.ndarray
 DAYS = {"days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
 LARGEST = 1e100  # beyond it squares overflow; no register holds such a number
 _ZONE = r"(?<=\d)\s*(?:Z|[+-]\d\d:?\d\d)$"
-
-
-# ---- tables -----------------------------------------------------------------------------------
-
-
-def names(data: Any) -> list[str]:
-    """The columns of any dataframe."""
-    if isinstance(data, pd.DataFrame):
-        return list(data.columns)
-    return list(_narwhal(data).collect_schema().names())
-
-
-def select(data: Any, needed: Sequence[str]) -> pd.DataFrame:
-    """The needed columns of any dataframe (pandas, polars, Arrow, DuckDB) as a pandas table of its own."""
-    have = names(data)
-    twice = sorted({str(n) for n in have if n in needed and have.count(n) > 1})
-    if twice:
-        raise ValueError(f"The data have more than one column named {listed(twice)}: rename or drop all but one.")
-    missing = [n for n in needed if n not in have]
-    if missing:
-        index = [n for n in missing if n in getattr(getattr(data, "index", None), "names", ())]
-        hint = f" {listed(index)} is the index: make it a column with reset_index()." if index else ""
-        raise KeyError(
-            f"The study names columns that the data lack: {listed(missing)}.{hint} The data have {len(have)} "
-            f"columns: {listed(map(str, have[:40]))}{' and more' if len(have) > 40 else ''}."
-        )
-    if isinstance(data, pd.DataFrame):
-        table = data.loc[:, list(needed)].reset_index(drop=True)
-    else:
-        table = _collected(_narwhal(data).select(*needed))
-    if not len(table):
-        raise ValueError("The data have 0 rows: check the file or the query that made them.")
-    for name in needed:
-        nested = _nested(table[name])
-        if nested:
-            raise ValueError(
-                f"`{name}` holds lists or tables inside its cells in {nested} of {len(table)} rows: keep one value a cell."
-            )
-    return table
-
-
-def _nested(column: pd.Series) -> int:
-    """How many cells hold more than one value."""
-    if not pd.api.types.is_object_dtype(column.dtype):
-        return 0
-    return sum(isinstance(v, list | dict | set | np.ndarray | pd.DataFrame | pd.Series) for v in column)
-
-
-def _narwhal(data: Any) -> Any:
-    import narwhals.stable.v1 as nw
-    from narwhals.exceptions import DuplicateError
-
-    try:
-        frame = nw.from_native(data)
-        frame.collect_schema()
-    except TypeError:
-        raise TypeError(
-            f"The data must be a dataframe (pandas, polars, Arrow, DuckDB), not {type(data).__name__}: "
-            "read the file first, for example with impact.read."
-        ) from None
-    except DuplicateError:
-        raise ValueError("The data have more than one column of the same name: rename or drop all but one.") from None
-    return frame
-
-
-def _collected(frame: Any) -> pd.DataFrame:
-    try:
-        return (frame.collect() if hasattr(frame, "collect") else frame).to_pandas().reset_index(drop=True)
-    except ModuleNotFoundError as problem:
-        raise ModuleNotFoundError(
-            f"To take in this table, the package {problem.name} is needed: pip install impact[registers].",
-            name=problem.name,
-        ) from None
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -145,7 +72,7 @@ def numbers(column: pd.Series, name: str, role: str, *, finite: bool = True) -> 
     """A column as float, with NaN where it is missing; text, dates and infinities are refused."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype if not column.isna().any() else object)
-    if is_date(column):
+    if is_date(column) or like_dates(column):
         raise ValueError(
             f"The {role} `{name}` holds dates, and a number is needed: use the time since a date that means "
             "something, in days or months."
@@ -170,10 +97,12 @@ def _numbers_from_objects(column: pd.Series, name: str, role: str) -> pd.Series:
     if not text.any():
         return _floats(column, name, role)
     count = int(text.sum())
-    if like_numbers(filled[text]) < count:
+    words = count - like_numbers(filled[text])
+    if words:
+        others = f" beside {count - words} numbers stored as text" if words < count else ""
         raise ValueError(
-            f"The {role} `{name}` holds text in {count} of {len(column)} rows, and a number is needed: "
-            "recode it to numbers first."
+            f"The {role} `{name}` holds words in {words} of {len(column)} rows{others}, and a number is needed: "
+            "recode it to numbers, and leave the cell empty where there is none."
         )
     comma = filled[text].astype(str).str.contains(",", regex=False).any()
     how = "decimal commas: read the file with `decimal=','`" if comma else "convert it with pandas.to_numeric"
@@ -207,6 +136,14 @@ def like_numbers(text: pd.Series) -> int:
     """How many texts read as numbers, with a decimal point or comma."""
     plain = text.astype(str).str.strip().str.replace(",", ".", regex=False).str.replace("−", "-", regex=False)
     return int(pd.to_numeric(plain, errors="coerce").notna().sum())
+
+
+def like_dates(column: pd.Series) -> bool:
+    """Whether a column is text that reads as dates such as 2020-01-31."""
+    if not is_text(column) or isinstance(column.dtype, pd.CategoricalDtype):
+        return False
+    first = column.dropna().head(50).astype("string")
+    return bool(len(first)) and bool(first.str.match(r"\d{4}-\d\d-\d\d(?:$|[ T])").all())
 
 
 # ---- codes ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pandas as pd
 
 from impact import columns as col
 from impact import covariates as cov
-from impact import events, rules
+from impact import events, frames, rules
 from impact.panels import Panel
 from impact.sample import FlowStep, Sample, caution
 from impact.study import Event, Outcome, Study
@@ -52,11 +52,11 @@ def emulate(study: Study, data: Any) -> Sample:
     --------
     >>> from impact import Outcome, Study, emulate
     >>> import pandas as pd
-    >>> clients = pd.DataFrame({"id": range(6), "arm": [1, 1, 1, 0, 0, 0], "job": [1, 0, 1, 0, 0, 1]})
+    >>> clients = pd.DataFrame({"id": range(12), "arm": [1, 0] * 6, "job": [1, 0, 1, 1, 0, 0] * 2})
     >>> study = Study(title="Placement", unit="id", treatment="arm", outcomes=Outcome("job", "in a job"))
     >>> emulate(study, clients)
-    Sample of “Placement”: 3 treated, 3 comparison units
-      in the data: 3 treated, 3 comparison
+    Sample of “Placement”: 6 treated, 6 comparison units
+      in the data: 6 treated, 6 comparison
     """
     return _Door(study, data).sample()
 
@@ -68,11 +68,12 @@ class _Door:
         self.study = study
         self.notes: list[str] = [str(n) for n in getattr(data, "attrs", {}).get("notes", ())]
         self.flow: list[FlowStep] = []
-        have = col.names(data)
+        have = frames.names(data)
         self.rules = {words: rules.rule(text, have) for words, text in study.eligibility.items()}
         self.terms = cov.terms(study, have)
-        self.described = [c for t in self.terms for c in t.columns] + [c for r in self.rules.values() for c in r.columns]
-        long = col.select(data, list(dict.fromkeys([*study.columns, *self.described])))
+        parts = (*(t.columns for t in self.terms), *(r.columns for r in self.rules.values()))
+        self.described = [c for columns in parts for c in columns]
+        long = frames.select(data, list(dict.fromkeys([*study.columns, *self.described])))
         self.panel = None if study.period is None else Panel(study, long, study.period)
         self.rows = long
         if self.panel is not None:
@@ -286,9 +287,10 @@ class _Door:
                 f"The covariates make {p} columns for {n} units: a comparison needs more units than columns; leave "
                 "out covariates or group their levels."
             )
-        for name, count in (("treated", self.flow[-1].treated), ("comparison", self.flow[-1].comparison)):
+        for name, count in (("treated", self.flow[-1].treated), ("in the comparison group", self.flow[-1].comparison)):
             if 0 < count < FEW:
-                self.notes.append(f"Only {count} {name} units: standard errors computed from so few mean little.")
+                units = "unit is" if count == 1 else "units are"
+                self.notes.append(f"Only {count} {units} {name}: standard errors computed from so few mean little.")
         for name, values in outcomes.items():
             if isinstance(values, np.ndarray) and values.size and (values == values.flat[0]).all():
                 self.notes.append(f"The outcome `{name}` is the same for all {n} units: no effect on it can be seen.")

@@ -59,7 +59,7 @@ def _exits(event: Event, column: pd.Series, notes: list[str]) -> Array:
 
 def _time(event: Event, name: str, rows: pd.DataFrame) -> Array:
     if event.since is None:
-        if col.is_date(rows[name]):
+        if col.is_date(rows[name]) or col.like_dates(rows[name]):
             raise ValueError(
                 f"The duration `{name}` holds dates: name the column with the date of time zero as `since` in the "
                 "Event."
@@ -72,8 +72,8 @@ def _time(event: Event, name: str, rows: pd.DataFrame) -> Array:
     endless = int((time > LONGEST * col.DAYS["years"] / col.DAYS[event.unit]).sum())
     if endless:
         raise ValueError(
-            f"`{name}` lies more than {LONGEST} years after `{event.since}` for {endless} of {len(time)} units: a date such "
-            "as 9999-12-31 stands for an open end, so write the end of observation in its place."
+            f"`{name}` lies more than {LONGEST} years after `{event.since}` for {endless} of {len(time)} units: a "
+            "date such as 9999-12-31 stands for an open end, so write the end of observation in its place."
         )
     return time
 

@@ -24,7 +24,7 @@ ROOMS = {  # every module or folder directly under impact/, by the floor it stan
     1: {
         *("study", "sample", "estimate", "check"),
         # the doors of the nouns: from a file or a table to arrays
-        *("toml", "expressions", "rules", "terms", "columns", "recipe", "covariates"),
+        *("toml", "expressions", "rules", "terms", "columns", "frames", "recipe", "covariates"),
         *("panels", "events", "emulation", "scales", "stacking"),
     },
     2: {"matching", "did", "survival", "programmes", "checks"},

@@ -1,0 +1,5 @@
+"""Write the messages and the page of the documentation anew."""
+
+from tests.messages.runs import write
+
+write()
