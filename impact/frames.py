@@ -76,6 +76,6 @@ def _collected(frame: Any) -> pd.DataFrame:
         return (frame.collect() if hasattr(frame, "collect") else frame).to_pandas().reset_index(drop=True)
     except ModuleNotFoundError as problem:
         raise ModuleNotFoundError(
-            f"To take in this table, the package {problem.name} is needed: pip install impact[registers].",
+            f"To take in this table, the package {problem.name} is needed: pip install {problem.name}.",
             name=problem.name,
         ) from None

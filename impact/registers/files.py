@@ -133,11 +133,11 @@ def _guarded(
         return reader(file, notes)
     except ModuleNotFoundError as problem:
         raise ModuleNotFoundError(
-            f"To read {said}, the package {problem.name} is needed: pip install impact[registers].", name=problem.name
+            f"To read {said}, the package {problem.name} is needed: pip install {problem.name}.", name=problem.name
         ) from None
     except ImportError:  # pandas says so when pyarrow is absent or too old
         raise ModuleNotFoundError(
-            f"To read {said}, the package pyarrow is needed: pip install impact[registers].", name="pyarrow"
+            f"To read {said}, the package pyarrow is needed: pip install pyarrow.", name="pyarrow"
         ) from None
     except Exception as problem:  # each library has errors of its own for a damaged file
         raise ValueError(
