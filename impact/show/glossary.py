@@ -41,6 +41,12 @@ GLOSSARY: dict[str, Entry] = {
     "band_low": Entry("Band, low", "The lower end of the band that covers all values of the table at once."),
     "band_high": Entry("Band, high", "The upper end of the band that covers all values of the table at once."),
     "truth": Entry("Truth", "The value that the simulation was built with."),
+    "bias": Entry("Bias", "How far the estimates lie from the truth on average."),
+    "spread": Entry("Spread", "The standard deviation of the estimates over the draws of a simulation."),
+    "rmse": Entry("RMSE", "The root of the mean squared distance of the estimates from the truth."),
+    "coverage": Entry("Coverage", "How often the interval held the truth.", 3),
+    "draws": Entry("Draws", "Draws of the simulation with an answer."),
+    "refused": Entry("No answer", "Draws of the simulation in which the estimator had no answer."),
     "null": Entry("Null", "The value that the test compares with."),
     "df": Entry("Df", "Degrees of freedom: how many independent pieces the test has to work with.", 1),
     "df_denominator": Entry("Df, error", "Degrees of freedom of the error: independent clusters less one.", 1),
@@ -106,7 +112,8 @@ POINTS = "pp"  # percentage points
 
 # Measured in the unit of the outcome: these share its decimals, and its percentage points.
 IN_OUTCOME_UNIT = (
-    "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable"
+    "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable",
+    "bias", "spread", "rmse",
 )  # fmt: skip
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.
