@@ -92,8 +92,8 @@ def _table(sample: Sample, names: tuple[str, ...], x: Array, scale: Array, rows:
         means = ("mean_treated_before", "mean_comparison_before") if when == "before" else MEANS
         found |= {means[0]: treated, means[1]: comparison, when: smd, f"variance_ratio_{when}": ratio,
                   f"ecdf_{when}": ecdf, f"ks_{when}": ks}  # fmt: skip
-    order = ["term", "mean_treated_before", "mean_comparison_before", *MEANS, "before", "after",
-             "variance_ratio_before", "variance_ratio_after", "ecdf_before", "ecdf_after", "ks_before", "ks_after"]  # fmt: skip
+    twice = [f"{measure}_{when}" for measure in ("variance_ratio", "ecdf", "ks") for when in ("before", "after")]
+    order = ["term", "mean_treated_before", "mean_comparison_before", *MEANS, "before", "after", *twice]
     return pd.DataFrame(found)[order]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,18 +10,16 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
+from impact.checks.estimators import METHODS, Estimator, named, one_value
 from impact.checks.sides import single
-from impact.core import doubly_robust, placebo
+from impact.core import placebo
 from impact.core.logit import logit
-from impact.core.moments import mean, mean_scores
-from impact.estimate import Estimate
+from impact.core.moments import mean
 from impact.sample import ImpactWarning, Sample
 from impact.show import digits
 from impact.show.words import counted, listing
 
 Array = np.ndarray
-Estimator = Callable[[Sample], Estimate]
-
 FEW = 100  # draws below which nothing is decided
 MATERIAL = 0.25  # bias tolerated, in spreads of the estimator: it costs a 95% interval one point of coverage
 SHORT = 0.02  # coverage that may be missing
@@ -112,7 +110,7 @@ def rehearsal(
     sizes = tuple(float(s) for s in np.atleast_1d(size))
     _refuse(sample, draws, level)
     alone, y = single(sample, outcome, time)
-    chosen = _default() if estimators is None else dict(estimators)
+    chosen = {name: named(name) for name in METHODS} if estimators is None else dict(estimators)
     fit = logit(alone.treated, alone.covariates, alone.weights, names=alone.covariate_names)
     pool = np.flatnonzero(~alone.treated & (alone.weights > 0))
     if units is not None and not 10 <= units <= len(pool):
@@ -141,26 +139,6 @@ def _refuse(sample: Sample, draws: int, level: float) -> None:
         )
     if draws < 2 or not 0 < level < 1:
         raise ValueError(f"`draws` is {draws} and `level` {level}: draw at least twice, at a level such as 0.95.")
-
-
-def _default() -> dict[str, Estimator]:
-    """Estimators of this floor: what the core gives, without a design."""
-
-    def of(method: str) -> Estimator:
-        def run(sample: Sample) -> Estimate:
-            y, d, w, x = sample.outcome(), sample.treated, sample.weights, sample.covariates
-            if method:
-                value, scores = doubly_robust.difference(y, d, x, w, sample.study.estimand, method)
-            else:
-                value = mean(y, w * d) - mean(y, w * ~d)
-                scores = mean_scores(y, w * d) - mean_scores(y, w * ~d)
-            return Estimate.of(sample, {"term": sample.study.estimand}, value, scores)
-
-        return run
-
-    named = {"difference in means": "", "regression": "reg", "weighting by the propensity score": "ipw",
-             "doubly robust": "dr"}  # fmt: skip
-    return {name: of(method) for name, method in named.items()}
 
 
 # ---- drawing --------------------------------------------------------------------------------
@@ -202,9 +180,9 @@ def _batch(
         drawn = replace(pool.take(rows), treated=treated)
         for s in range(len(plan.sizes)):
             y = plan.planted(pool.outcome()[rows], treated, turned, s)
-            one = replace(drawn, outcomes={next(iter(drawn.outcomes)): y})
+            study = replace(drawn, outcomes={next(iter(drawn.outcomes)): y})
             for e, (name, estimator) in enumerate(estimators.items()):
-                out[k, e, s] = _answer(name, estimator, one, level)
+                out[k, e, s] = _answer(name, estimator, study, level)
     return out
 
 
@@ -221,12 +199,7 @@ def _answer(name: str, estimator: Estimator, sample: Sample, level: float) -> tu
     for w in said:  # what the package says of a placebo study is no news; what others say is
         if not issubclass(w.category, ImpactWarning):
             warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-    if len(found.value) != 1:
-        raise ValueError(
-            f"The estimator “{name}” gave {len(found.value)} values for one outcome: let it return one, by `where`."
-        )
-    low, high = found.interval(level)
-    return float(found.value[0]), float(found.std_error[0]), float(low[0]), float(high[0])
+    return one_value(found, name, level)
 
 
 # ---- telling --------------------------------------------------------------------------------
@@ -278,8 +251,8 @@ def _check(sample: Sample, table: pd.DataFrame, names: Sequence[str], draws: int
     said = kept + (f"Cannot: {'; '.join(told)}." if told else "")
     decided = draws >= FEW
     return Check(
-        claim="Some of the estimators find what was planted in placebo programmes on these very units, without bias and "
-        "with intervals that cover",
+        claim="Some of the estimators find what was planted in placebo programmes on these very units, without bias "
+        "and with intervals that cover",
         table=table.assign(outcome=sample.measured()[0].words)[["outcome", *table.columns]],
         passed=bool(trusted) if decided else None,
         reason=("" if decided else f"It cannot be decided with {draws} draws (at least {FEW} are needed); so far: ")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
+from impact.core.linear import coordinates
 from impact.sample import Sample
 from impact.study import Outcome
 
@@ -76,3 +78,25 @@ def _place(asked: Outcome, periods: Array, time: float) -> int:
             f"{periods.max():g}: name one of its periods."
         )
     return int(found[0])
+
+
+def without(sample: Sample, terms: Iterable[str]) -> tuple[Sample, tuple[str, ...]]:
+    """The sample as if the study had never named these covariates, and those that are left."""
+    gone = {j for term in terms for j in sample.columns_of(term)}
+    kept = [j for j in range(sample.characteristics.shape[1]) if j not in gone]
+    place = {j: k for k, j in enumerate(kept)}
+    left = {t: tuple(place[j] for j in columns if j in place) for t, columns in sample.terms.items()}
+    left = {t: columns for t, columns in left.items() if columns}
+    x = sample.characteristics[:, kept]
+    names = tuple(sample.characteristic_names[j] for j in kept)
+    full = coordinates(x, sample.sampling).kept if x.shape[1] else np.zeros(0, int)
+    fewer = replace(
+        sample,
+        study=sample.study.revise(covariates=tuple(left)),
+        characteristics=x,
+        characteristic_names=names,
+        covariates=np.ascontiguousarray(x[:, full]),
+        covariate_names=tuple(names[j] for j in full),
+        terms=left,
+    )
+    return fewer, tuple(left)

@@ -75,6 +75,17 @@ GLOSSARY: dict[str, Entry] = {
     "mean_comparison_after": Entry("Mean, comparison after", "Mean in the comparison after the design."),
     "difference": Entry("Difference", "The treated arm's value less the comparison's."),
     "threshold": Entry("Threshold", "The size of difference that the check tolerates."),
+    # Sensitivity to what was not measured.
+    "gamma": Entry("Γ", "How many times the odds of treatment of one unit may be those of another who looks alike.", 2),
+    "p_low": Entry("p, at least", "The smallest p value that hidden bias of this size allows.", 4),
+    "p_high": Entry("p, at most", "The largest p value that hidden bias of this size allows.", 4),
+    "r2_treatment": Entry("R² treatment", "Share of treatment's remaining variance that the confounder explains.", 3),
+    "r2_outcome": Entry("R² outcome", "Share of the outcome's remaining variance that the confounder explains.", 3),
+    "e_value": Entry("E-value", "How strongly a confounder must go with both sides to explain the estimate away.", 2),
+    "e_value_limit": Entry("E-value, interval", "The same for the limit of the interval nearest to no effect.", 2),
+    "shift": Entry("Shift", "How far the estimate moves."),
+    "shift_error": Entry("Std. error of shift", "How far the shift would typically stray from sample to sample."),
+    "margin": Entry("Margin", "The size of effect that counts as none."),
     # Overlap.
     "score_low": Entry("Score from", "The lower end of the bin of the propensity score.", 3),
     "score_high": Entry("Score to", "The upper end of the bin of the propensity score.", 3),
@@ -113,7 +124,7 @@ POINTS = "pp"  # percentage points
 # Measured in the unit of the outcome: these share its decimals, and its percentage points.
 IN_OUTCOME_UNIT = (
     "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable",
-    "bias", "spread", "rmse",
+    "bias", "spread", "rmse", "shift", "shift_error", "margin",
 )  # fmt: skip
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.
