@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -65,7 +67,13 @@ def balance(sample: Sample, *, threshold: float = 0.1, by: str | None = None, de
     scale = gaps.deviation(x, sample.treated, sample.sampling, sample.study.estimand)
     table = _table(sample, names, x, scale, np.ones(len(sample), bool))
     if by is not None:
-        parts = [_table(sample, names, x, scale, rows).assign(subgroup=word) for word, rows in levels(sample, by)]
+        own = {sample.characteristic_names[j] for j in sample.columns_of(by)}
+        others = [j for j, name in enumerate(names) if name not in own]  # the groups themselves do not vary within
+        few = tuple(names[j] for j in others)
+        parts = [
+            _table(sample, few, x[:, others], scale[others], rows).assign(subgroup=word)
+            for word, rows in levels(sample, by)
+        ]
         table = pd.concat([table.assign(subgroup="all"), *parts], ignore_index=True)
         table.insert(0, "subgroup", table.pop("subgroup"))
     if not detail:
@@ -86,7 +94,7 @@ DETAIL = ("mean_treated_before", "mean_comparison_before", "ecdf_before", "ecdf_
 
 def _table(sample: Sample, names: tuple[str, ...], x: Array, scale: Array, rows: Array) -> pd.DataFrame:
     d = sample.treated[rows]
-    found = {"term": names}
+    found: dict[str, Any] = {"term": names}
     for when, weights in (("before", sample.sampling[rows]), ("after", sample.weights[rows])):
         treated, comparison, smd, ratio, ecdf, ks = _measures(x[rows], d, weights, scale)
         means = ("mean_treated_before", "mean_comparison_before") if when == "before" else MEANS
@@ -160,8 +168,8 @@ def sizes(sample: Sample, *, tolerance: float = 0.05) -> Check:
     )
     asked = [i for i, side in enumerate(("treated", "comparison")) if side in judged(sample)]
     told = "; ".join(
-        f"of {r.total:,} {r.group} units {r.kept:,} are kept, worth {r.effective_size:,.0f} of equal weight"
-        for r in table.itertuples()
+        f"of {r.total:,} {side} units {r.kept:,} are kept, worth {r.effective_size:,.0f} of equal weight"
+        for side, r in zip(("treated", "comparison"), table.itertuples(), strict=True)
     )
     return Check(
         claim=f"The design keeps nearly all {' and '.join(judged(sample))} units, whose effect is asked for",

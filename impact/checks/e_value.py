@@ -71,15 +71,15 @@ def e_value(
     alone, y = single(sample, outcome, time)
     words = alone.measured()[0].words
     effect = (estimator or named("difference in means"))(alone)
-    value, error, *_ = one_value(effect)
+    value = one_value(effect)[0]
     if zero_one(y):
         ratio, low, high = _risk_ratio(alone, y, effect, level)
         term = "risk ratio"
     else:
         w, d = alone.weights, alone.treated
         s = float(np.sqrt((variance(y[d], w[d]) + variance(y[~d], w[~d])) / 2))
-        low, high = effect.interval(level)
-        ratio, low, high = (float(core.from_standardised(v / s)) for v in (value, low[0], high[0]))
+        limits = (value, *one_value(effect, level=level)[2:])
+        ratio, low, high = (float(core.from_standardised(v / s)) for v in limits)
         term = "risk ratio, approximately"
     point, limit = (float(v) for v in core.e_value(ratio, low, high))
     told = limit > 1

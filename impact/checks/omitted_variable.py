@@ -127,13 +127,17 @@ def _judged(table: pd.DataFrame, full: omitted.Coefficient, level: float) -> tup
     named = table.iloc[1:]
     impossible, lost = named["estimate"].isna(), ~(near[1:] > 0) & named["estimate"].notna()
     if lost.any():
-        worst = ", ".join(str(n).removeprefix("confounder ") for n in named.loc[lost, "term"])
-        return False, f"{reason}; one {worst} would."
+        return False, f"{reason}; a {_either(named, lost)} would bring it there."
     if impossible.any():
-        worst = ", ".join(str(n).removeprefix("confounder ") for n in named.loc[impossible, "term"])
-        return (
-            None,
-            f"It cannot be decided: none can be {worst}, which explains too much of treatment itself. {reason}.",
+        why = (
+            f"It cannot be decided: there can be no {_either(named, impossible)}, which explains too much of treatment"
         )
+        return None, f"{why}, which explains too much of treatment. {reason}."
     strongest = named.loc[(named["estimate"] * side).idxmin(), "term"]
     return True, f"{reason}; the strongest here, a {strongest}, would not."
+
+
+def _either(named: pd.DataFrame, which: pd.Series) -> str:
+    """The confounders of these rows in words: "confounder like age, educ or race"."""
+    first, *more = named.loc[which, "term"]
+    return listing([first, *(str(m).partition("like ")[2] for m in more)], "or")

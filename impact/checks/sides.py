@@ -32,7 +32,8 @@ def levels(sample: Sample, term: str) -> list[tuple[str, Array]]:
             f"{MOST_LEVELS} levels or fewer, or cut it into groups first."
         )
     names = [sample.characteristic_names[j] for j in columns]
-    return [(_word(names, value), place.ravel() == k) for k, value in enumerate(values)]
+    found = [(_word(names, value), place.ravel() == k) for k, value in enumerate(values)]
+    return found[::-1] if len(columns) > 1 else found  # the columns of a factor are in the order of its levels
 
 
 def _word(names: list[str], value: Array) -> str:

@@ -123,3 +123,102 @@ def test_sizes_are_matchits(lalonde, name, treated, comparison, worth):  # noqa:
     assert list(table["total"]) == [185, 429] and list(table["kept"]) == [treated, comparison]
     assert list(table["excluded"]) == [185 - treated, 429 - comparison]
     assert table["effective_size"][1] == pytest.approx(worth, rel=1e-10)
+
+
+# ---- sensitivity ------------------------------------------------------------------------------
+
+LEAD = (  # Rosenbaum (2002), section 4.3: lead in the blood of 33 exposed children and their matched controls (rbounds)
+    [38, 23, 41, 18, 37, 36, 23, 62, 31, 34, 24, 14, 21, 17, 16, 20, 15, 10, 45, 39, 22, 35, 49, 48, 44, 35, 43, 39, 34,
+     13, 73, 25, 27],
+    [16, 18, 18, 24, 19, 11, 10, 15, 16, 18, 18, 13, 19, 10, 16, 16, 24, 13, 9, 14, 21, 19, 7, 18, 19, 12, 11, 22, 25,
+     16, 13, 11, 13],
+)  # fmt: skip
+
+
+def pairs_of(treated, comparison):
+    """A sample of matched pairs."""
+    import pandas as pd
+
+    from impact import Outcome, Study
+
+    n = len(treated)
+    table = pd.DataFrame({"id": range(2 * n), "d": [1] * n + [0] * n, "x": [*range(n)] * 2})
+    table["y"] = [*treated, *comparison]
+    sample = emulate(Study(title="t", unit="id", treatment="d", covariates="x", outcomes=Outcome("y")), table)
+    return sample.reweight(np.ones(2 * n), step="matched in pairs", strata=np.tile(np.arange(n), 2))
+
+
+def test_bounds_on_the_signed_rank_test_are_rosenbaums():
+    """Observational Studies (2002), section 4.3: upper bounds .0018, .0136, .0388, .0468, .0740.
+
+    The formula of rbounds::psens counts the pair without a difference as if it could still tell, and gives .0019,
+    .0142, .0403, .0487, .0768.
+    """
+    from impact.checks.rosenbaum import bounds
+
+    check = bounds(pairs_of(*LEAD), gamma=[1, 2, 3, 4, 4.25, 5], level=0.05)
+    table = check.tidy()
+    np.testing.assert_allclose(table["p_high"][1:], [0.0018, 0.0136, 0.0388, 0.0468, 0.0740], atol=5e-5)
+    assert (table["p_low"] < 1e-4).all() and table["p_high"][0] < 1e-4
+    # R's arithmetic on the same formula, to all its digits
+    said = [5.062208e-06, 0.001789876, 0.01361531, 0.03878978, 0.04682514, 0.07399068]
+    np.testing.assert_allclose(table["p_high"], said, rtol=1e-6)
+    assert "4.3" in check.reason  # between 4.25 and 5
+
+
+def test_bounds_on_mcnemars_test_are_rosenbaums():
+    """Smoking and lung cancer, 110 and 12 discordant pairs: sums of dbinom, the arithmetic of binarysens(12, 110)."""
+    from scipy.stats import binom
+
+    from impact.checks.rosenbaum import bounds
+
+    one, none = [1] * 110 + [0] * 12 + [0] * 30, [0] * 110 + [1] * 12 + [0] * 30
+    table = bounds(pairs_of(one, none), gamma=[1, 2, 3, 4, 5, 6]).tidy()
+    np.testing.assert_allclose(table["p_high"][2:], [2e-5, 0.00196, 0.02317, 0.09693], atol=5e-6)
+    exact = [binom.sf(109, 122, g / (1 + g)) for g in table["gamma"]]
+    np.testing.assert_allclose(table["p_high"], exact, rtol=1e-9)
+    np.testing.assert_allclose(table["p_low"], [binom.sf(109, 122, 1 / (1 + g)) for g in table["gamma"]], rtol=1e-9)
+
+
+def test_e_values_are_those_of_the_paper():
+    """VanderWeele and Ding (2017): 3.9 (1.8, 8.7) has 7.26 and 3.0; 0.80 (0.71, 0.91) has 1.81 and 1.43."""
+    from impact.core.e_value import e_value
+
+    point, limit = e_value([3.9, 0.80], [1.8, 0.71], [8.7, 0.91])
+    np.testing.assert_allclose(point, [7.26, 1.81], atol=5e-3)
+    np.testing.assert_allclose(limit, [3.0, 1.43], atol=5e-3)
+    assert e_value(1.2, 0.9, 1.6)[1] == 1
+
+
+def test_the_robustness_value_of_darfur():
+    """Cinelli and Hazlett (2020): t = 4.18 on 783 degrees of freedom; 13.878% and 7.626% (PySensemakr 0.0.8)."""
+    from impact.core.omitted_variable import robustness_value
+
+    assert robustness_value(4.184449984808, 783) == pytest.approx(0.13878, abs=5e-6)
+    assert robustness_value(4.184449984808, 783, 0.95) == pytest.approx(0.07626, abs=5e-6)
+    assert robustness_value(1.5, 783, 0.95) == 0
+
+
+def test_the_bounds_of_darfur():
+    """PySensemakr 0.0.8 on its own data: confounders one, two and three times as strong as `female`."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    import pandas as pd
+
+    from impact.core import omitted_variable as omitted
+
+    if (found := find_spec("sensemakr")) is None or found.origin is None:
+        pytest.skip("the Darfur survey needs `pip install PySensemakr`")
+    rows = pd.read_csv(Path(found.origin).parent / "data" / "darfur.csv")
+    plain = rows[["age", "farmer_dar", "herder_dar", "pastvoted", "hhsize_darfur"]].to_numpy(float)
+    village = pd.get_dummies(rows["village"], drop_first=True).to_numpy(float)
+    y, d, w = rows["peacefactor"].to_numpy(float), rows["directlyharmed"].to_numpy(bool), np.ones(len(rows))
+    full = omitted.coefficient(y, d, np.column_stack([plain, rows["female"], village]), w)
+    fewer = omitted.coefficient(y, d, np.column_stack([plain, village]), w)
+    np.testing.assert_allclose((full.value, full.error, full.df), (0.097316, 0.023257, 783), atol=6e-7)
+    said = {1: (0.009164, 0.124641, 0.075220, 0.021873), 2: (0.018329, 0.249324, 0.052915, 0.020350),
+            3: (0.027493, 0.374050, 0.030396, 0.018670)}  # fmt: skip
+    for times, figures in said.items():
+        shares = omitted.benchmark(full, fewer, times)
+        np.testing.assert_allclose((*shares, *omitted.adjusted(full, *shares)), figures, atol=6e-7)
