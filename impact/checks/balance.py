@@ -1,18 +1,22 @@
-"""Are the groups alike in what was measured?"""
+"""Are the two groups alike in what was measured?"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from impact.check import Check
+from impact.checks.sides import judged, levels
+from impact.core import balance as gaps
 from impact.core import moments
 from impact.sample import Sample
 
 Array = np.ndarray
 
 
-def balance(sample: Sample, *, threshold: float = 0.1) -> Check:
+def balance(sample: Sample, *, threshold: float = 0.1, by: str | None = None, detail: bool = False) -> Check:
     """Whether treated and comparison units have like covariates, before and after the design.
 
     For each covariate, and each level of a factor, the standardised difference is
@@ -31,6 +35,12 @@ def balance(sample: Sample, *, threshold: float = 0.1) -> Check:
     sample : Sample
     threshold : float
         The largest standardised difference that is tolerated, in standard deviations.
+    by : covariate of the study, optional
+        Judge balance within each level of it too (provider, region, sex). The denominator s stays
+        that of all units, so that rows of different groups share a scale.
+    detail : bool
+        Show the means before the design and the mean gap between the cumulative distributions
+        (over the distinct values of the column) as well: all that MatchIt's ``summary`` shows.
 
     Returns
     -------
@@ -43,7 +53,9 @@ def balance(sample: Sample, *, threshold: float = 0.1) -> Check:
     Raises
     ------
     ValueError
-        The sample has no covariates.
+        The sample has no covariates, or ``by`` has more than 50 levels.
+    KeyError
+        ``by`` is not a covariate of the study.
 
     **References**: austin2009; stuart2010.
     """
@@ -52,58 +64,119 @@ def balance(sample: Sample, *, threshold: float = 0.1) -> Check:
         names, x = ("propensity score", *names), np.column_stack([sample.score, x])
     if not names:
         raise ValueError(f"The study “{sample.study.title}” has no covariates to balance: name some in `covariates`.")
-    d, before, after = sample.treated, sample.sampling, sample.weights
-    binary = ((x == 0) | (x == 1)).all(axis=0)
-    scale = _scale(sample, x, binary)
-    table = pd.DataFrame(
-        {
-            "term": names,
-            "mean_treated": moments.mean(x[d], after[d]),
-            "mean_comparison": moments.mean(x[~d], after[~d]),
-            "before": moments.smd(x, d, before, scale),
-            "after": moments.smd(x, d, after, scale),
-            "variance_ratio_before": np.where(binary, np.nan, _variance_ratio(x, d, before)),
-            "variance_ratio_after": np.where(binary, np.nan, _variance_ratio(x, d, after)),
-            "ks_before": _distance(x, d, before),
-            "ks_after": _distance(x, d, after),
-        }
-    )
-    worst = table.loc[table["after"].abs().idxmax()]
-    over = int((table["after"].abs() >= threshold).sum())
+    scale = gaps.deviation(x, sample.treated, sample.sampling, sample.study.estimand)
+    table = _table(sample, names, x, scale, np.ones(len(sample), bool))
+    if by is not None:
+        own = {sample.characteristic_names[j] for j in sample.columns_of(by)}
+        others = [j for j, name in enumerate(names) if name not in own]  # the groups themselves do not vary within
+        few = tuple(names[j] for j in others)
+        parts = [
+            _table(sample, few, x[:, others], scale[others], rows).assign(subgroup=word)
+            for word, rows in levels(sample, by)
+        ]
+        table = pd.concat([table.assign(subgroup="all"), *parts], ignore_index=True)
+        table.insert(0, "subgroup", table.pop("subgroup"))
+    if not detail:
+        table = table.drop(columns=[c for c in table if c in DETAIL])
     return Check(
         claim=f"Treated and comparison units differ by less than {threshold:g} standard deviations in every covariate",
         table=table,
-        passed=over == 0,
-        reason=f"{over} of {len(table)} rows reach {threshold:g}; the largest difference is "
-        f"{abs(worst['after']):.3f} standard deviations, in {worst['term']}.",
+        passed=bool((table["after"].abs() < threshold).all()) if table["after"].notna().all() else None,
+        reason=_reason(table, threshold),
         kind="love",
         options={"threshold": threshold},
         references=("austin2009", "stuart2010"),
     )
 
 
-def _scale(sample: Sample, x: Array, binary: Array) -> Array:
-    d, w = sample.treated, sample.sampling
-
-    def spread(arm: Array) -> Array:
-        return np.where(
-            binary, moments.variance(x[arm], w[arm], unbiased=False), moments.variance(x[arm], w[arm], unbiased=True)
-        )
-
-    pooled = (spread(d) + spread(~d)) / 2
-    return np.sqrt({"ATT": spread(d), "ATC": spread(~d), "ATE": pooled}[sample.study.estimand])
+DETAIL = ("mean_treated_before", "mean_comparison_before", "ecdf_before", "ecdf_after")
 
 
-def _variance_ratio(x: Array, d: Array, w: Array) -> Array:
-    top, bottom = moments.variance(x[d], w[d]), moments.variance(x[~d], w[~d])
-    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+def _table(sample: Sample, names: tuple[str, ...], x: Array, scale: Array, rows: Array) -> pd.DataFrame:
+    d = sample.treated[rows]
+    found: dict[str, Any] = {"term": names}
+    for when, weights in (("before", sample.sampling[rows]), ("after", sample.weights[rows])):
+        treated, comparison, smd, ratio, ecdf, ks = _measures(x[rows], d, weights, scale)
+        means = ("mean_treated_before", "mean_comparison_before") if when == "before" else MEANS
+        found |= {means[0]: treated, means[1]: comparison, when: smd, f"variance_ratio_{when}": ratio,
+                  f"ecdf_{when}": ecdf, f"ks_{when}": ks}  # fmt: skip
+    twice = [f"{measure}_{when}" for measure in ("variance_ratio", "ecdf", "ks") for when in ("before", "after")]
+    order = ["term", "mean_treated_before", "mean_comparison_before", *MEANS, "before", "after", *twice]
+    return pd.DataFrame(found)[order]
 
 
-def _distance(x: Array, d: Array, w: Array) -> Array:
-    """(k,) Kolmogorov-Smirnov distances between the arms' weighted distributions."""
-    step = np.where(d, w / w[d].sum(), -w / w[~d].sum())
-    order = np.argsort(x, axis=0, kind="stable")
-    risen = np.cumsum(step[order], axis=0)
-    ordered = np.take_along_axis(x, order, axis=0)
-    last = np.vstack([ordered[1:] != ordered[:-1], np.ones((1, x.shape[1]), bool)])
-    return np.abs(np.where(last, risen, 0.0)).max(axis=0)
+MEANS = ("mean_treated", "mean_comparison")
+
+
+def _measures(x: Array, d: Array, w: Array, scale: Array) -> tuple[Array, ...]:
+    if not (w[d].sum() > 0 and w[~d].sum() > 0):  # a subgroup with one arm only
+        return (np.full(x.shape[1], np.nan),) * 6
+    return (
+        moments.mean(x[d], w[d]),
+        moments.mean(x[~d], w[~d]),
+        moments.smd(x, d, w, scale),
+        gaps.variance_ratio(x, d, w),
+        *gaps.ecdf_gaps(x, d, w),
+    )
+
+
+def _reason(table: pd.DataFrame, threshold: float) -> str:
+    size = table["after"].abs()
+    where = table["term"] if "subgroup" not in table else table["term"] + " (" + table["subgroup"] + ")"
+    worst, over = size.idxmax(), int((size >= threshold).sum())
+    said = (
+        f"{over} of {len(table)} rows reach {threshold:g}; the largest difference is "
+        f"{size[worst]:.3f} standard deviations, in {where[worst]}."
+    )
+    alone = table.loc[size.isna(), "subgroup"].nunique() if "subgroup" in table else 0
+    if not alone:
+        return said
+    return f"It cannot be decided for {alone} of the subgroups, which have units of one arm only. Elsewhere {said}"
+
+
+def sizes(sample: Sample, *, tolerance: float = 0.05) -> Check:
+    """How many units the design kept, and how many equally weighted units they are worth.
+
+    An arm with weights w is worth (sum w)^2 / sum w^2 units of equal weight (Kish), which is
+    what decides how precise its mean is.
+
+    **Assumptions**: none; what was left out changes whom the effect is about, see :func:`impact.checks.overlap.lost`.
+
+    Parameters
+    ----------
+    sample : Sample
+    tolerance : float
+        The share of the units whose effect is asked for (the treated for the ATT, the comparison
+        units for the ATC, both for the ATE) that may be left out.
+
+    Returns
+    -------
+    Check
+        With, for each arm: the units before the design and what they are worth, those kept and
+        what they are worth, those left out, and the share kept. MatchIt's table of sample sizes.
+
+    **References**: kish1965; stuart2010.
+    """
+    rows = []
+    for word, arm in sample.arms.items():
+        before, after = sample.sampling[arm], sample.weights[arm]
+        all_, kept = int((before > 0).sum()), int((after > 0).sum())
+        rows.append((word, all_, moments.effective_size(before), kept, moments.effective_size(after), all_ - kept,
+                     float(before[after > 0].sum() / before.sum())))  # fmt: skip
+    table = pd.DataFrame(
+        rows, columns=["group", "total", "effective_size_before", "kept", "effective_size", "excluded", "estimate"]
+    )
+    asked = [i for i, side in enumerate(("treated", "comparison")) if side in judged(sample)]
+    told = "; ".join(
+        f"of {r.total:,} {side} units {r.kept:,} are kept, worth {r.effective_size:,.0f} of equal weight"
+        for side, r in zip(("treated", "comparison"), table.itertuples(), strict=True)
+    )
+    return Check(
+        claim=f"The design keeps nearly all {' and '.join(judged(sample))} units, whose effect is asked for",
+        table=table,
+        passed=bool((table["estimate"].iloc[asked] >= 1 - tolerance).all()),
+        reason=f"{told[0].upper() + told[1:]}; {100 * tolerance:g}% may be left out.",
+        percent=True,
+        options={"ylabel": "share kept (%)", "null": None},
+        references=("kish1965", "stuart2010"),
+    )

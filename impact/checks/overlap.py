@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from impact.check import Check
+from impact.checks.sides import judged
+from impact.core.balance import deviation
 from impact.core.logit import logit
-from impact.core.moments import effective_size
+from impact.core.moments import effective_size, mean, smd
 from impact.sample import Sample
 
 Array = np.ndarray
@@ -58,18 +62,86 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
         }
     )
     outside = {"treated": _outside(score, d, w), "comparison": _outside(score, ~d, w)}
-    judged = {"ATT": ["treated"], "ATC": ["comparison"], "ATE": ["treated", "comparison"]}[sample.study.estimand]
-    worst = max(outside[arm] for arm in judged)
+    sides = judged(sample)
+    worst = max(outside[arm] for arm in sides)
     return Check(
-        claim=f"Nearly all units of the {' and the '.join(judged)} group have somebody like them in the other",
+        claim=f"Nearly all units of the {' and the '.join(sides)} group have somebody like them in the other",
         table=table,
         passed=bool(worst <= tolerance),
         reason=f"{100 * outside['treated']:.1f}% of the treated and {100 * outside['comparison']:.1f}% of the "
         f"comparison units lie outside the other arm's range of scores; {100 * tolerance:g}% of the "
-        f"{' and '.join(judged)} units are tolerated.",
+        f"{' and '.join(sides)} units are tolerated.",
         kind="overlap",
         references=("heckman1998", "crump2009"),
         notes=_effective(sample),
+    )
+
+
+def lost(sample: Sample, *, threshold: float = 0.1) -> Check:
+    """Whether the units that the design left out are like those it kept.
+
+    Trimming, a caliper or exact matching leave units without a partner. The effect is then that on the
+    units kept; who they are is told by the standardised difference, for each covariate,
+
+        (mean of those left out - mean of those kept) / s,
+
+    with s the standard deviation over all units of the side whose effect is asked for (the
+    treated for the ATT, the comparison units for the ATC, both for the ATE), before the design.
+
+    **Assumptions**: none.
+
+    Parameters
+    ----------
+    sample : Sample
+        After a design.
+    threshold : float
+        The largest standardised difference that is tolerated.
+
+    Returns
+    -------
+    Check
+        With the means of those kept and of those left out, and their standardised difference (``estimate``).
+
+    Raises
+    ------
+    ValueError
+        The sample has no covariates.
+
+    **References**: crump2009; stuart2010.
+    """
+    names, x = sample.characteristic_names, sample.characteristics
+    if not names:
+        raise ValueError(f"The study “{sample.study.title}” has no covariates to tell who was left out: name some.")
+    sides = judged(sample)
+    w = sample.sampling
+    asked = (w > 0) & ((sample.treated & ("treated" in sides)) | (~sample.treated & ("comparison" in sides)))
+    out = asked & (sample.weights <= 0)
+    kept, share = asked & ~out, float(w[out].sum() / w[asked].sum())
+    who = " and ".join(sides)
+    claim = f"The {who} units that the design left out are like those it kept"
+    about: dict[str, Any] = {
+        "options": {"ylabel": "left out less kept, in standard deviations"},
+        "references": ("crump2009", "stuart2010"),
+    }
+    mine = mean(x[kept], w[kept]) if kept.any() else np.full(len(names), np.nan)
+    if not (out.any() and kept.any()):
+        table = pd.DataFrame({"term": names, "mean_kept": mine, "mean_lost": np.nan, "estimate": 0.0})
+        whom = "all" if kept.any() else "none"
+        return Check(
+            claim, table, True if kept.any() else None, reason=f"The design kept {whom} of the {who} units.", **about
+        )
+    scale = deviation(x[asked], np.ones(int(asked.sum()), bool), w[asked], "ATT")
+    gap = smd(x[asked], out[asked], w[asked], scale)
+    table = pd.DataFrame({"term": names, "mean_kept": mine, "mean_lost": mean(x[out], w[out]), "estimate": gap})
+    worst = int(np.abs(gap).argmax())
+    return Check(
+        claim,
+        table,
+        bool((np.abs(gap) < threshold).all()),
+        reason=f"{int(out.sum()):,} of {int(asked.sum()):,} {who} units ({100 * share:.1f}%) are left out; they differ "
+        f"most from those kept in {names[worst]}, by {abs(gap[worst]):.2f} standard deviations.",
+        notes=() if share < 0.05 else ("The effect is that on the units kept: say so beside it.",),
+        **about,
     )
 
 

@@ -37,7 +37,8 @@ def love(
     kept = np.sort(np.argsort(-sizes.max(axis=1).fillna(0).to_numpy(), kind="stable")[:most])
     sizes = sizes.iloc[kept]
     few = len(kept) <= 25
-    names = [fit(t, 28, 2) if few else fit(t, 34, 1) for t in frame["term"].iloc[kept]]
+    labels = series.names(frame, [c for c in ("subgroup", "term") if c in frame]).iloc[kept]
+    names = [fit(t, 28, 2) if few else fit(t, 34, 1) for t in labels]
     at = series.rows(names)
     room = (0.2 if few else 0.155) * float(np.ptp(at))
     axes = canvas.panels(ax, 1, 0.0, extra=max(1.25 + room, 1.6) + 0.25 * bool(words.title))[0]

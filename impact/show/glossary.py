@@ -41,6 +41,12 @@ GLOSSARY: dict[str, Entry] = {
     "band_low": Entry("Band, low", "The lower end of the band that covers all values of the table at once."),
     "band_high": Entry("Band, high", "The upper end of the band that covers all values of the table at once."),
     "truth": Entry("Truth", "The value that the simulation was built with."),
+    "bias": Entry("Bias", "How far the estimates lie from the truth on average."),
+    "spread": Entry("Spread", "The standard deviation of the estimates over the draws of a simulation."),
+    "rmse": Entry("RMSE", "The root of the mean squared distance of the estimates from the truth."),
+    "coverage": Entry("Coverage", "How often the interval held the truth.", 3),
+    "draws": Entry("Draws", "Draws of the simulation with an answer."),
+    "refused": Entry("No answer", "Draws of the simulation in which the estimator had no answer."),
     "null": Entry("Null", "The value that the test compares with."),
     "df": Entry("Df", "Degrees of freedom: how many independent pieces the test has to work with.", 1),
     "df_denominator": Entry("Df, error", "Degrees of freedom of the error: independent clusters less one.", 1),
@@ -60,16 +66,34 @@ GLOSSARY: dict[str, Entry] = {
     ),
     "ks_before": Entry("KS before", "Largest gap between the arms' distributions before the design.", 3),
     "ks_after": Entry("KS after", "Largest gap between the arms' distributions after the design.", 3),
+    "ecdf_before": Entry("eCDF before", "Mean gap between the arms' cumulative distributions before the design.", 3),
+    "ecdf_after": Entry("eCDF after", "Mean gap between the arms' cumulative distributions after the design.", 3),
     "mean_treated": Entry("Mean, treated", "Mean among the treated."),
+    "mean_treated_before": Entry("Mean, treated before", "Mean among the treated before the design."),
     "mean_comparison": Entry("Mean, comparison", "Mean in the comparison, with the design's weights."),
     "mean_comparison_before": Entry("Mean, comparison before", "Mean in the comparison before the design."),
     "mean_comparison_after": Entry("Mean, comparison after", "Mean in the comparison after the design."),
     "difference": Entry("Difference", "The treated arm's value less the comparison's."),
     "threshold": Entry("Threshold", "The size of difference that the check tolerates."),
+    # Sensitivity to what was not measured.
+    "gamma": Entry("Γ", "How many times the odds of treatment of one unit may be those of another who looks alike.", 2),
+    "p_low": Entry("p, at least", "The smallest p value that hidden bias of this size allows.", 4),
+    "p_high": Entry("p, at most", "The largest p value that hidden bias of this size allows.", 4),
+    "r2_treatment": Entry("R² treatment", "Share of treatment's remaining variance that the confounder explains.", 3),
+    "r2_outcome": Entry("R² outcome", "Share of the outcome's remaining variance that the confounder explains.", 3),
+    "e_value": Entry("E-value", "How strongly a confounder must go with both sides to explain the estimate away.", 2),
+    "e_value_limit": Entry("E-value, interval", "The same for the limit of the interval nearest to no effect.", 2),
+    "shift": Entry("Shift", "How far the estimate moves."),
+    "shift_error": Entry("Std. error of shift", "How far the shift would typically stray from sample to sample."),
+    "margin": Entry("Margin", "The size of effect that counts as none."),
     # Overlap.
     "score_low": Entry("Score from", "The lower end of the bin of the propensity score.", 3),
     "score_high": Entry("Score to", "The upper end of the bin of the propensity score.", 3),
     "share_outside": Entry("Share outside", "Share of the arm outside the other arm's range of scores.", 3),
+    "effective_size_before": Entry("Worth before", "How many equally weighted units the arm was worth at first.", 1),
+    "kept": Entry("Kept", "Units that the design gave a weight."),
+    "mean_kept": Entry("Mean, kept", "Mean among the units that the design kept."),
+    "mean_lost": Entry("Mean, left out", "Mean among the units that the design left out."),
     "effective_size": Entry("Effective size", "How many equally weighted units would carry as much information.", 1),
     # Flow of units into the study.
     "step": Entry("Step", "The rule that was applied, in order."),
@@ -99,7 +123,8 @@ POINTS = "pp"  # percentage points
 
 # Measured in the unit of the outcome: these share its decimals, and its percentage points.
 IN_OUTCOME_UNIT = (
-    "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable"
+    "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable",
+    "bias", "spread", "rmse", "shift", "shift_error", "margin",
 )  # fmt: skip
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.
