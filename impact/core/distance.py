@@ -37,26 +37,41 @@ def points(metric: str, x: Array, treated: Array, w: Array) -> Array:
     if metric == "scaled_euclidean":
         return x / np.sqrt(_variances(x[used], treated[used], w[used]))
     if metric == "mahalanobis":
-        z = (x - x[used].mean(axis=0)) / x[used].std(axis=0, ddof=1)
+        z = x - _mean(x[used], np.ones(used.sum()))
+        z = z / z[used].std(axis=0, ddof=1)
         within = _within(z[used], treated[used], w[used])
-        return _turned(z, _covariance(within, w[used]) * used.sum() / (used.sum() - 2))
+        return _turned(z, _covariance(within, w[used]) * (used.sum() - 1) / (used.sum() - 2))
     ranks = _ranks(x, used)
-    spread = _covariance(ranks[used] - np.average(ranks[used], axis=0, weights=w[used]), w[used])
+    spread = _covariance(ranks[used] - _mean(ranks[used], w[used]), w[used])
     n = used.sum()
-    stretch = np.sqrt(n * (n + 1) / 12) / np.sqrt(np.diag(spread) * n / (n - 1))
-    return _turned(ranks, spread * n / (n - 1) * np.outer(stretch, stretch))
+    stretch = np.sqrt(n * (n + 1) / 12) / np.sqrt(np.diag(spread))
+    return _turned(ranks, spread * np.outer(stretch, stretch))
 
 
 def _within(x: Array, treated: Array, w: Array) -> Array:
     """The rows less the mean of their arm."""
     out = np.empty_like(x, dtype=float)
     for arm in (treated, ~treated):
-        out[arm] = x[arm] - np.average(x[arm], axis=0, weights=w[arm])
+        out[arm] = x[arm] - _mean(x[arm], w[arm])
     return out
 
 
+def _wide(x: Array) -> type:
+    """Sums in extended precision where they are short, as R has them: between units that are equally far in truth,
+    rounding decides who is nearer."""
+    return np.longdouble if x.size < 200_000 else float
+
+
+def _mean(x: Array, w: Array) -> Array:
+    wide = x.astype(_wide(x))
+    heavy = w.astype(wide.dtype)
+    first = heavy @ wide / heavy.sum()
+    return np.asarray(first + heavy @ (wide - first) / heavy.sum(), float)
+
+
 def _covariance(centred: Array, w: Array) -> Array:
-    return np.asarray((centred * (w / w.sum())[:, None]).T @ centred)
+    wide = centred.astype(_wide(centred))
+    return np.asarray((wide * (w / w.mean())[:, None]).T @ wide / (len(w) - 1), float)
 
 
 def _variances(x: Array, treated: Array, w: Array) -> Array:
@@ -81,7 +96,8 @@ def _turned(x: Array, covariance: Array) -> Array:
     """
     from scipy.linalg.lapack import dpstrf
 
-    inverse = np.linalg.pinv(covariance, rcond=1e-9, hermitian=True)
+    whole = np.linalg.cond(covariance) < 1e12
+    inverse = np.linalg.inv(covariance) if whole else np.linalg.pinv(covariance, rcond=1e-9)
     root, pivot, rank, _ = dpstrf(inverse, lower=0)
     root = np.triu(root)[:rank, np.argsort(pivot)]
     out = np.zeros((len(x), rank))

@@ -24,8 +24,8 @@ WORDS = {
 def points(sample: Sample, metric: str, terms: Sequence[str], live: Array) -> Array:
     """The units as points whose Euclidean distance is the metric, on the terms or, if none, on all covariates.
 
-    Factors enter with every level. A level is 1/sqrt(2) in the plain distance, so that to be of another level
-    counts as one, however many levels there are.
+    Factors enter with every level, as 1/sqrt(2): to be of another level is then a distance of one in plain
+    Euclidean distance, however many levels there are. The other metrics have scales of their own.
     """
     chosen = terms or tuple(sample.terms)
     if not chosen:
@@ -35,10 +35,9 @@ def points(sample: Sample, metric: str, terms: Sequence[str], live: Array) -> Ar
         )
     columns = list(dict.fromkeys(j for term in chosen for j in sample.columns_of(term)))
     x = sample.characteristics[:, columns]
-    if metric == "euclidean":
-        factors = {f"C({c})" for c in sample.formula.factors} | set(sample.formula.factors)
-        levels = {j for term, at in sample.terms.items() if term in factors for j in at}
-        x = x * np.where([j in levels for j in columns], np.sqrt(0.5), 1.0)
+    factors = {f"C({c})" for c in sample.formula.factors} | set(sample.formula.factors)
+    levels = {j for term, at in sample.terms.items() if term in factors for j in at}
+    x = x * np.where([j in levels for j in columns], np.sqrt(0.5), 1.0)
     return distance.points(metric, x, sample.treated, np.where(live, sample.weights, 0.0))
 
 
