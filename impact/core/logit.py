@@ -35,8 +35,8 @@ class LogitFit(NamedTuple):
 
     ``design`` (n, k) and ``coefficients`` (k,) are in the fit's own ``coordinates``. ``logit`` is
     the linear predictor and ``probability`` its inverse logit; of separated rows they are the
-    limits that maximum likelihood tends to (0 or 1, and minus or plus infinity). ``influence``
-    (n, k) is what each row adds to the error of the coefficients: (Z'VZ)^{-1} z_i (d_i - p_i) w_i.
+    limits that maximum likelihood tends to (0 or 1, and minus or plus infinity). ``pull`` (n,) is
+    (d_i - p_i) w_i, and zero for separated rows; ``root`` (k, k) is the triangle R of R'R = Z'VZ.
     """
 
     coordinates: Coordinates
@@ -44,7 +44,8 @@ class LogitFit(NamedTuple):
     coefficients: Array
     logit: Array
     probability: Array
-    influence: Array
+    pull: Array
+    root: Array
     separated: Separated
 
     @property
@@ -56,9 +57,18 @@ class LogitFit(NamedTuple):
         """Coefficients on [1, x] in the units of x, NaN for redundant columns."""
         return self.coordinates.in_units(self.coefficients)
 
+    @property
+    def influence(self) -> Array:
+        """(n, k), made anew: what each row adds to the error of the coefficients, (Z'VZ)^{-1} z_i (d_i - p_i) w_i."""
+        return self.carry(np.eye(len(self.root)))
+
     def carry(self, gradient: Array) -> Array:
         """The scores (n,) or (n, T) of a function of the coefficients with gradient (k,) or (k, T)."""
-        return self.influence @ gradient
+        from scipy.linalg import solve_triangular
+
+        direction = solve_triangular(self.root, solve_triangular(self.root, gradient, trans="T"))
+        pull = self.pull if direction.ndim == 1 else self.pull[:, None]
+        return np.asarray(pull * (self.design @ direction))
 
 
 def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> LogitFit:
@@ -116,7 +126,7 @@ def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> L
         coefficients,
         predictor,
         _inverse(predictor),
-        _influence(d, design, w * left, predictor),
+        *_pulls(d, design, w * left, predictor),
         Separated(
             np.flatnonzero(set_aside),
             int((set_aside & d).sum()),
@@ -132,16 +142,13 @@ def _inverse(predictor: Array) -> Array:
     return expit(predictor)
 
 
-def _influence(d: Array, design: Array, w: Array, predictor: Array) -> Array:
+def _pulls(d: Array, design: Array, w: Array, predictor: Array) -> tuple[Array, Array]:
+    """What each row pulls on the coefficients with, and the triangle of the information."""
+    pull = np.zeros(len(d))
     used = w > 0
     p, q = _inverse(predictor[used]), _inverse(-predictor[used])
-    root = triangle(np.sqrt(w[used] * p * q)[:, None] * design[used])
-    from scipy.linalg import solve_triangular
-
-    out = np.zeros_like(design)
-    pull = w[used] * np.where(d[used], q, -p)
-    out[used] = solve_triangular(root, solve_triangular(root, (pull[:, None] * design[used]).T, trans="T")).T
-    return out
+    pull[used] = w[used] * np.where(d[used], q, -p)
+    return pull, triangle(np.sqrt(w[used] * p * q)[:, None] * design[used])
 
 
 def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
