@@ -82,7 +82,9 @@ def nearest(
     """
     if order not in ORDERS:
         raise ValueError(f"The order {order!r} was asked for. The orders are {', '.join(ORDERS)}.")
-    codes = np.zeros(len(score), int) if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+    codes = np.zeros(len(score), int) if groups is None else np.asarray(groups)
+    if codes.dtype.kind not in "iu":
+        codes = np.unique(codes, return_inverse=True)[1].ravel()
     rows = np.flatnonzero(pool)
     rows = rows[sort(score[rows], codes[rows], None if tie is None else tie[rows])]
     queue = line_up(np.flatnonzero(focal), score, order, rng, tie)
@@ -97,8 +99,13 @@ def nearest(
 
 def sort(score: Array, codes: Array, tie: Array | None) -> Array:
     """The order of rows by group, score, tie and position."""
-    keys = [score] if tie is None else [tie, score]
-    return np.lexsort((*keys, codes)) if codes.any() else np.lexsort(keys)
+    by_score = np.argsort(score)  # not stable, and several times faster than what is
+    if (score[by_score[1:]] == score[by_score[:-1]]).any():
+        by_score = np.lexsort([score] if tie is None else [tie, score])
+    if not codes.any():
+        return by_score
+    small = codes.astype(np.int16) if 0 <= codes.min() and codes.max() < 2**15 else codes  # sorted by radix
+    return by_score[np.argsort(small[by_score], kind="stable")]
 
 
 def line_up(focal: Array, score: Array, order: str, rng: object, tie: Array | None) -> Array:
@@ -155,12 +162,11 @@ class _Shelf:
         tolerance: float,
         conditions: Conditions | None,
     ) -> None:
-        # Plain lists: reading single numbers from an array is what a Python loop would spend its time on.
-        self.score = score[rows].tolist()
+        # No arrays: reading single numbers from them is what a Python loop would spend its time on.
+        self.score = memoryview(np.ascontiguousarray(score[rows], float))
         self.asks = list(zip(score[queue].tolist(), *(p.tolist() for p in places), strict=True))
-        n = len(self.score)
-        self.up = list(range(n + 1))  # n: nobody further up
-        self.down = list(range(n + 1))  # shifted by one; 0: nobody further down
+        self.up: dict[int, int] = {}  # of taken places only
+        self.down: dict[int, int] = {}
         self.caliper, self.tolerance = caliper, tolerance
         self.meets = None if conditions is None else conditions.test()
         self.row = [] if conditions is None else rows.tolist()
@@ -168,14 +174,14 @@ class _Shelf:
 
     def take(self, i: int, place: int) -> None:
         self.up[place] = place + 1
-        self.down[place + 1] = place
+        self.down[place] = place - 1
 
     def free(self, place: int) -> bool:
-        return self.up[place] == place
+        return place not in self.up
 
     def look(self, i: int) -> tuple[float, int]:
         score, low, high, at = self.asks[i]
-        above, below = _follow(self.up, at), _follow(self.down, at) - 1
+        above, below = _follow(self.up, at), _follow(self.down, at - 1)
         while True:
             gap_above = self.score[above] - score if above < high else np.inf
             gap_below = score - self.score[below] if below >= low else np.inf
@@ -188,14 +194,17 @@ class _Shelf:
             if up:
                 above = _follow(self.up, above + 1)
             else:
-                below = _follow(self.down, below) - 1
+                below = _follow(self.down, below - 1)
 
 
-def _follow(way: list[int], j: int) -> int:
-    while way[j] != j:
-        way[j] = way[way[j]]
-        j = way[j]
-    return j
+def _follow(way: dict[int, int], place: int) -> int:
+    """The first free place from here on."""
+    start = place
+    while (ahead := way.get(place)) is not None:
+        place = ahead
+    while start != place:  # the next search goes straight there
+        way[start], start = place, way[start]
+    return place
 
 
 # ---- who chooses when -------------------------------------------------------------------------

@@ -271,6 +271,9 @@ def _tie(
     rows = np.flatnonzero(live)
     if not every:
         # Labels may be long texts, and sorting them slow: only equals are asked for theirs.
+        once = np.sort(value[rows])
+        if not (once[1:] == once[:-1]).any():
+            return np.zeros(len(sample))
         rows = rows[np.argsort(value[rows])]
         same = value[rows[1:]] == value[rows[:-1]]
         rows = rows[np.r_[same, False] | np.r_[False, same]]
