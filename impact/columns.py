@@ -132,10 +132,15 @@ def _floats(column: pd.Series, name: str, role: str) -> pd.Series:
     return pd.Series(values, index=column.index, dtype=float)
 
 
-def like_numbers(text: pd.Series) -> int:
-    """How many texts read as numbers, with a decimal point or comma."""
+def read_as_numbers(text: pd.Series) -> Array:
+    """Which texts read as numbers, with a decimal point or comma."""
     plain = text.astype(str).str.strip().str.replace(",", ".", regex=False).str.replace("−", "-", regex=False)
-    return int(pd.to_numeric(plain, errors="coerce").notna().sum())
+    return np.asarray(pd.to_numeric(plain, errors="coerce").notna(), bool)
+
+
+def like_numbers(text: pd.Series) -> int:
+    """How many texts read as numbers."""
+    return int(read_as_numbers(text).sum())
 
 
 def like_dates(column: pd.Series) -> bool:
@@ -154,11 +159,10 @@ def text(level: Any) -> str:
     return f"{level:.15g}" if isinstance(level, float | np.floating) else str(level)
 
 
-def texts(column: pd.Series) -> list[str | None]:
-    """Every value of a factor in words."""
-    values = column.astype(object)
-    said = {v: text(v) for v in pd.unique(values.dropna())}
-    return [said.get(v) if known else None for v, known in zip(values, column.notna(), strict=True)]
+def texts(column: pd.Series) -> tuple[Array, list[str]]:
+    """The values of a factor as places in a list of words; -1 where missing."""
+    places, values = pd.factorize(column)
+    return places, [text(v) for v in values]
 
 
 def equal(column: pd.Series, value: Any) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from impact.core.linear import triangle
 from impact.expressions import split
 from impact.recipe import CONTEXT, Recipe, recipe
 from impact.study import Event, Study
@@ -58,9 +59,9 @@ def materialise(
     made = recipe(chosen, rows)
     written = _Written(chosen, made)
     table = made.table(rows)
-    matrix = _model_matrix("1 + " + written.formula, table, written, full_rank=True)
-    every = _model_matrix("0 + " + written.formula, table, written, full_rank=False)
-    design = np.asarray(matrix, float)[:, 1:]
+    matrix, numbers = _model_matrix("1 + " + written.formula, table, written, full_rank=True)
+    every, characteristics = _model_matrix("0 + " + written.formula, table, written, full_rank=False)
+    design = numbers[:, 1:]
     owners = [written.term_of(f) for f in written.columns(matrix)[1:]]
     kept = _independent(design, owners, notes)
     _note_separation(design, treated, owners, notes)
@@ -68,7 +69,7 @@ def materialise(
     return {
         "covariates": np.ascontiguousarray(design[:, kept]),
         "covariate_names": tuple(names[j] for j in kept),
-        "characteristics": np.ascontiguousarray(np.asarray(every, float)),
+        "characteristics": np.ascontiguousarray(characteristics),
         "characteristic_names": tuple(written.readable(c, made) for c in every.columns),
         "terms": written.positions(every),
         "formula": replace(made, kept=tuple(kept), spec=matrix.model_spec),
@@ -148,7 +149,8 @@ def _pieces(name: str) -> list[str]:
     return split(name, ":")
 
 
-def _model_matrix(formula: str, table: pd.DataFrame, written: _Written, *, full_rank: bool) -> Any:
+def _model_matrix(formula: str, table: pd.DataFrame, written: _Written, *, full_rank: bool) -> tuple[Any, np.ndarray]:
+    """The matrix of a formula with what formulaic knows of it, and its numbers."""
     from formulaic import model_matrix
     from formulaic.errors import FormulaicError
 
@@ -162,14 +164,15 @@ def _model_matrix(formula: str, table: pd.DataFrame, written: _Written, *, full_
             f"The covariates {shown} cannot be computed ({kind}): check the arguments of the functions, and that "
             "curves have fewer pieces than the column has values."
         ) from None
-    wrong = (~np.isfinite(np.asarray(matrix, float))).sum(axis=0)
+    numbers = np.asarray(matrix, float)
+    wrong = (~np.isfinite(numbers)).sum(axis=0)
     for factors, count in zip(written.columns(matrix), wrong, strict=True):
         if count:
             raise ValueError(
                 f"The covariate `{written.term_of(factors)}` is infinite or undefined for {count} of {len(table)} "
                 "units: take logarithms and roots of positive numbers only."
             )
-    return matrix
+    return matrix, numbers
 
 
 # ---- rank -------------------------------------------------------------------------------------
@@ -182,10 +185,10 @@ def _independent(design: np.ndarray, owners: Sequence[str], notes: list[str]) ->
     constant = [j for j in range(len(owners)) if spread[j] <= 1e-13 * max(size[j], 1e-300)]
     left = [j for j in range(len(owners)) if j not in constant]
     scaled = (design - design.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    triangle = np.asarray(np.linalg.qr(scaled / np.sqrt(max(len(design), 1)), mode="r"))
+    shape = triangle(scaled / np.sqrt(max(len(design), 1)))
     redundant: list[int] = []
-    while len(left) <= len(triangle):  # more columns than rows: the door says so
-        diagonal = np.abs(np.diag(np.linalg.qr(triangle[:, left], mode="r")))
+    while len(left) <= len(shape):  # more columns than rows: the door says so
+        diagonal = np.abs(np.diag(np.linalg.qr(shape[:, left], mode="r")))
         short = np.flatnonzero(diagonal < 1e-7)
         if not len(short):
             break

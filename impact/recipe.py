@@ -35,7 +35,8 @@ class Recipe:
         made: dict[str, Any] = {s: col.numbers(rows[c], c, "covariate") for c, s in self.numeric.items()}
         for column, stand_in in self.factors.items():
             levels = self.levels[column]
-            codes = pd.Index(levels).get_indexer(col.texts(rows[column]))
+            places, said = col.texts(rows[column])
+            codes = np.append(pd.Index(levels).get_indexer(said), -1)[places]
             unseen = int((codes < 0).sum())
             if unseen:
                 raise ValueError(
@@ -95,13 +96,14 @@ def _width(factor: Factor, levels: dict[str, tuple[str, ...]]) -> int:
 
 def _refuse_text_numbers(column: pd.Series, name: str) -> None:
     """Text that mostly reads as numbers is more likely a fault of reading the file than a factor."""
-    text = column.dropna()
-    text = text[text.map(lambda v: isinstance(v, str)).to_numpy(dtype=bool)] if len(text) else text
-    if not len(text):
+    counts = column.value_counts(sort=False)  # each text once: registers repeat a few
+    counts = counts[[isinstance(v, str) for v in counts.index]]
+    if not counts.sum():
         return
-    like = col.like_numbers(text)
-    if 2 * like > len(text):
-        comma = text.astype(str).str.contains(",", regex=False).any()
+    text = pd.Series(list(counts.index))
+    like = int(counts[col.read_as_numbers(text)].sum())
+    if 2 * like > counts.sum():
+        comma = text[(counts > 0).to_numpy()].str.contains(",", regex=False).any()
         raise ValueError(
             f"The covariate `{name}` holds numbers stored as text in {like} of {len(column)} "
             f"rows{', with decimal commas' if comma else ''}: convert them to numbers, or write `C({name})` if they "

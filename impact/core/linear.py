@@ -30,8 +30,10 @@ class Coordinates(NamedTuple):
 
     def of(self, x: Array) -> Array:
         """The rows ``x`` (n, p) in these coordinates (n, k)."""
-        columns = (x[:, self.kept] - self.centre[self.kept]) / self.scale[self.kept]
-        return np.column_stack([np.ones(len(x)), columns])
+        out = np.ones((len(x), 1 + len(self.kept)), order="F")
+        np.subtract(x[:, self.kept], self.centre[self.kept], out=out[:, 1:])
+        out[:, 1:] /= self.scale[self.kept]
+        return out
 
     def in_units(self, coefficients: Array) -> Array:
         """Coefficients on [1, x] in the units of x: (1 + p,) or (1 + p, T), NaN where redundant."""
@@ -45,7 +47,7 @@ class Coordinates(NamedTuple):
 
 def coordinates(x: Array, w: Array) -> Coordinates:
     """Coordinates for the rows of ``x`` that have weight, leaving out what earlier columns explain."""
-    used = x[w > 0].astype(float, copy=False)
+    used = x.astype(float, copy=False) if (w > 0).all() else x[w > 0].astype(float, copy=False)
     v = w[w > 0] / w[w > 0].sum()
     top = np.abs(used).max(axis=0, initial=0.0)
     # Through the largest value first, so that squares of 1e200 neither overflow nor vanish.
@@ -53,11 +55,13 @@ def coordinates(x: Array, w: Array) -> Coordinates:
     shrunk = used / unit
     centre = v @ shrunk
     centre = centre + v @ (shrunk - centre)  # twice: the first pass rounds at the size of the offset
-    spread = np.sqrt(v @ (shrunk - centre) ** 2)
     rounding = 16 * np.finfo(float).eps
     flat = np.ptp(shrunk, axis=0) <= rounding if len(used) else np.ones(x.shape[1], bool)
+    columns = np.subtract(shrunk, centre, out=shrunk)
+    columns *= np.sqrt(v)[:, None]
+    spread = np.sqrt(np.einsum("ij,ij->j", columns, columns))
     scale = np.where(flat | (spread == 0), 1.0, spread)
-    columns = np.sqrt(v)[:, None] * (shrunk - centre) / scale
+    columns /= scale
     # The triangle holds the columns' geometry, so the search for redundant ones is p x p.
     shape = triangle(columns) if columns.size else np.zeros((0, x.shape[1]))
     # A column around 1e12 has already lost digits to its offset, and cannot prove itself with them.

@@ -35,8 +35,8 @@ class LogitFit(NamedTuple):
 
     ``design`` (n, k) and ``coefficients`` (k,) are in the fit's own ``coordinates``. ``logit`` is
     the linear predictor and ``probability`` its inverse logit; of separated rows they are the
-    limits that maximum likelihood tends to (0 or 1, and minus or plus infinity). ``influence``
-    (n, k) is what each row adds to the error of the coefficients: (Z'VZ)^{-1} z_i (d_i - p_i) w_i.
+    limits that maximum likelihood tends to (0 or 1, and minus or plus infinity). ``pull`` (n,) is
+    (d_i - p_i) w_i, and zero for separated rows; ``root`` (k, k) is the triangle R of R'R = Z'VZ.
     """
 
     coordinates: Coordinates
@@ -44,7 +44,8 @@ class LogitFit(NamedTuple):
     coefficients: Array
     logit: Array
     probability: Array
-    influence: Array
+    pull: Array
+    root: Array
     separated: Separated
 
     @property
@@ -56,9 +57,18 @@ class LogitFit(NamedTuple):
         """Coefficients on [1, x] in the units of x, NaN for redundant columns."""
         return self.coordinates.in_units(self.coefficients)
 
+    @property
+    def influence(self) -> Array:
+        """(n, k), made anew: what each row adds to the error of the coefficients, (Z'VZ)^{-1} z_i (d_i - p_i) w_i."""
+        return self.carry(np.eye(len(self.root)))
+
     def carry(self, gradient: Array) -> Array:
         """The scores (n,) or (n, T) of a function of the coefficients with gradient (k,) or (k, T)."""
-        return self.influence @ gradient
+        from scipy.linalg import solve_triangular
+
+        direction = solve_triangular(self.root, solve_triangular(self.root, gradient, trans="T"))
+        pull = self.pull if direction.ndim == 1 else self.pull[:, None]
+        return np.asarray(pull * (self.design @ direction))
 
 
 def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> LogitFit:
@@ -96,7 +106,8 @@ def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> L
         where = coordinates(x, w * left)
         design = where.of(x)
         _ask_for_rows(left, used, design, blame, names)
-        coefficients, direction = _climb(d[left], design[left], w[left])
+        rows = slice(None) if left.all() else left
+        coefficients, direction = _climb(d[rows], design[rows], w[rows])
         if direction is None:
             break
         pushed = np.abs(design @ direction)
@@ -116,7 +127,7 @@ def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> L
         coefficients,
         predictor,
         _inverse(predictor),
-        _influence(d, design, w * left, predictor),
+        *_pulls(d, design, w * left, predictor),
         Separated(
             np.flatnonzero(set_aside),
             int((set_aside & d).sum()),
@@ -132,40 +143,36 @@ def _inverse(predictor: Array) -> Array:
     return expit(predictor)
 
 
-def _influence(d: Array, design: Array, w: Array, predictor: Array) -> Array:
-    used = w > 0
+def _pulls(d: Array, design: Array, w: Array, predictor: Array) -> tuple[Array, Array]:
+    """What each row pulls on the coefficients with, and the triangle of the information."""
+    pull = np.zeros(len(d))
+    used = slice(None) if (w > 0).all() else w > 0
     p, q = _inverse(predictor[used]), _inverse(-predictor[used])
-    root = triangle(np.sqrt(w[used] * p * q)[:, None] * design[used])
-    from scipy.linalg import solve_triangular
-
-    out = np.zeros_like(design)
-    pull = w[used] * np.where(d[used], q, -p)
-    out[used] = solve_triangular(root, solve_triangular(root, (pull[:, None] * design[used]).T, trans="T")).T
-    return out
+    pull[used] = w[used] * np.where(d[used], q, -p)
+    return pull, triangle(np.sqrt(w[used] * p * q)[:, None] * design[used])
 
 
 def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
     """Newton's method. Returns (coefficients, None), or (coefficients, direction of separation)."""
     w = w / w.mean()
     sign = np.where(d, 1.0, -1.0)
-    coefficients = np.zeros(design.shape[1])
-    share = (w @ d) / w.sum()
-    coefficients[0] = np.log(share / (1 - share))
+    coefficients = _first_guess(d, design, w)
     predictor = design @ coefficients
     loss, before = _loss(sign * predictor, w), np.inf
     for turn in range(200):
         step = _newton(d, design, w, predictor)
         move = design @ step
         size, length = np.abs(move).max() / (1 + np.abs(predictor).max()), 1.0
-        # Small enough, or as small as rounding allows: what is left no longer shrinks.
-        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2):
+        # Small enough; or as small as rounding allows, what is left no longer shrinking; or small, after a step that
+        # squared the one before, so that what is left is the square of this one.
+        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2) or size <= min(1e-7, before**1.5):
             return coefficients + step, None
         before = size
-        # An honest Newton step halves until it does not lose; ties are rounding, not loss.
-        while _loss(sign * (predictor + length * move), w) > loss * (1 + 1e-12) and length > 1e-6:
+        # An honest Newton step halves until it does not lose; ties are rounding, not loss. A small one cannot lose.
+        while size > 1e-4 and _loss(sign * (predictor + length * move), w) > loss * (1 + 1e-12) and length > 1e-6:
             length /= 2
         coefficients, predictor = coefficients + length * step, predictor + length * move
-        loss = _loss(sign * predictor, w)
+        loss = _loss(sign * predictor, w) if size > 1e-4 else loss
         if turn >= 20 and turn % 5 == 0 and _separates(sign * move):
             return coefficients, step
     raise ValueError(
@@ -174,15 +181,38 @@ def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
     )
 
 
+def _first_guess(d: Array, design: Array, w: Array) -> Array:
+    """Where to start from: the share of treated or, with many rows, a few steps on some of them if these gain."""
+    guess = np.zeros(design.shape[1])
+    share = (w @ d) / w.sum()
+    guess[0] = np.log(share / (1 - share))
+    some = slice(None, None, len(d) // max(5_000, 50 * len(guess)) or None)
+    few, z = d[some], design[some]
+    if 4 * len(few) > len(d) or few.all() or not few.any():
+        return guess
+    better = guess.copy()
+    for _ in range(5):
+        better = better + _newton(few, z, w[some], z @ better)
+        if not np.abs(better).max() < 30:  # the few may be separated where all are not
+            return guess
+    sign = np.where(d, 1.0, -1.0)
+    return better if _loss(sign * (design @ better), w) < _loss(sign * guess[0], w) else guess
+
+
 def _newton(d: Array, design: Array, w: Array, predictor: Array) -> Array:
     from scipy.linalg import solve_triangular
 
     p, q = _inverse(predictor), _inverse(-predictor)
     half = np.sqrt(np.maximum(w * p * q, 1e-300))
     pull = w * np.where(d, q, -p)
-    # The triangle of [Z, r] holds both R and Q'r, so Q (n x k) is never made.
-    root = triangle(np.column_stack([half[:, None] * design, pull / half]))
     k = design.shape[1]
+    columns = half[:, None] * design
+    root = triangle(columns)
+    size = np.abs(np.diag(root))
+    if size.min() > 1e-3 * size.max():
+        return solve_triangular(root, solve_triangular(root, design.T @ pull, trans="T"))
+    # The triangle of [Z, r] holds both R and Q'r, so Q (n x k) is never made.
+    root = np.asarray(np.linalg.qr(np.column_stack([columns, pull / half]), mode="r"))
     return solve_triangular(root[:k, :k], root[:k, k])
 
 

@@ -1,39 +1,62 @@
-"""Nearest-neighbour matching on the propensity score."""
+"""Nearest-neighbour matching on a propensity score or a distance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from impact.core.neighbours import ORDERS, nearest
-from impact.matching.treatment import certainty, propensity
+from impact.core import space
+from impact.core.distance import METRICS
+from impact.core.neighbours import ORDERS, Conditions, nearest
+from impact.matching.distance import WORDS, codes, conditions, describe, in_support, points, variable_ratio
+from impact.matching.treatment import Score, draw, score as scored
 from impact.sample import Sample
 from impact.show.words import listing
 
 Array = np.ndarray
 
 SCALES = ("logit", "probability")
+TIES = ("labels", "matchit", "random")
+DISCARDS = ("none", "treated", "comparison", "both")
+NONE: Mapping[str, float] = MappingProxyType({})
 
 
 def match(
     sample: Sample,
     *,
-    ratio: int = 1,
-    caliper: float | None = 0.2,
-    replace: bool = False,
-    exact: str | Sequence[str] = (),
+    distance: str = "score",
+    on: str | Sequence[str] = (),
+    score: Any = None,
     scale: str = "logit",
+    folds: int = 5,
+    ratio: float = 1,
+    fewest: int | None = None,
+    most: int | None = None,
+    caliper: float | None = 0.2,
+    caliper_in: str = "SD",
+    calipers: Mapping[str, float] = NONE,
+    calipers_sd: Mapping[str, float] = NONE,
+    exact: str | Sequence[str] = (),
+    antiexact: str | Sequence[str] = (),
+    discard: str = "none",
+    replace: bool = False,
     order: str | None = None,
+    ties: str = "labels",
     rng: Any = None,
 ) -> Sample:
     """Find for each treated unit the comparison units most like it, and leave the others out.
 
-    Alike means a like propensity score e(x) = P(treated | x), estimated by logistic regression on
-    the study's covariates with the sample's weights. Treated units choose in turn, each the
-    nearest unit still free, on the scale log e - log(1 - e) or e; all choose once before any
-    chooses again. For the ATC the comparison units choose among the treated instead.
+    Alike means a like propensity score e(x) = P(treated | x), by logistic regression on the study's
+    covariates with the sample's weights, on the scale log e - log(1 - e) or e; or a small
+
+        (x_i - x_j)' S^- (x_i - x_j),  S the covariance of the covariates within arms
+
+    (Mahalanobis), within a caliper on the score. Treated units choose in turn, each the nearest unit
+    still free; all choose once before any chooses again. For the ATC the comparison units choose
+    among the treated instead.
 
     **Assumptions**: no unmeasured confounding: among units with the same covariates, who was
     treated has nothing to do with what would have become of them; overlap: whatever the
@@ -43,30 +66,50 @@ def match(
     ----------
     sample : Sample
         With estimand "ATT" or "ATC".
+    distance : "score", "mahalanobis", "robust_mahalanobis", "scaled_euclidean" or "euclidean"
+        What is to be small. Robust: of ranks, each column counting as if it had no ties.
+    on : covariates of the study, optional
+        Those that a distance other than the score looks at; all, if left out.
+    score : classifier or str, optional
+        In place of logistic regression: a scikit-learn classifier, fitted so that nobody's score
+        comes from a fit that has seen its own cluster; or a covariate to use as it stands.
+    scale : "logit" or "probability"
+    folds : int
+        For a classifier. Folds are drawn by ``rng`` over labels.
     ratio : int
         How many partners a unit is given. Partners share their weight.
+    fewest, most : int, optional
+        Together, a ratio that varies: ``ratio`` on average, few where partners are scarce.
     caliper : float or None
-        How far apart partners may be, in standard deviations of the score on its scale over all
-        units with weight, of both arms, each counting once (as MatchIt does; not the pooled
-        within-arm deviation of some texts). None: any distance.
+        How far apart partners' scores may be, in standard deviations of the score on its scale over
+        all units with weight that are not discarded, of both arms, each counting once (as MatchIt
+        does; not the pooled within-arm deviation of some texts). None: any distance; no score is
+        then estimated unless something else needs it.
+    caliper_in : "SD" or "score"
+        Whether ``caliper`` is in standard deviations or in units of the score.
+    calipers, calipers_sd : covariate to largest difference
+        In the covariate's units, or in its standard deviations.
+    exact, antiexact : covariates of the study, optional
+        Partners have the same value or level of these; a different one of each of those.
+    discard : "none", "treated", "comparison" or "both"
+        Whose units to leave out where the other arm has no score as high or as low.
     replace : bool
         Whether one unit may be a partner of several. Its weight is then the sum over the units
         it is a partner of, and the standard errors of what follows take these counts as given.
-    exact : covariates of the study, optional
-        Partners have the same value or level of these.
-    scale : "logit" or "probability"
     order : "largest", "smallest", "closest", "data" or "random", optional
         Who chooses first: the largest or smallest score, whoever has the closest partner, the
-        first row, or at random. If left out, those hardest to match: the treated with the
-        largest scores, or, for the ATC, the comparison units with the smallest.
-    rng : seed or numpy Generator, for order "random" only.
+        first row, or at random. If left out, on the score those hardest to match: the treated with
+        the largest, or, for the ATC, the comparison units with the smallest; on a distance the closest.
+    ties : "labels", "matchit" or "random"
+        Who goes first of equals; see Notes.
+    rng : seed or numpy Generator, for order and ties "random" and for folds.
 
     Returns
     -------
     Sample
         With matched sets as ``strata`` (none with replacement), the score, and weights: a unit
         that chose keeps its sampling weight, and its partners share as much, so that both sides
-        of each set weigh the same (sampling weights of partners serve the model of treatment only).
+        of each set weigh the same (sampling weights of partners serve the score and S only).
         Units without partner weigh nothing.
 
     Raises
@@ -75,15 +118,19 @@ def match(
         The estimand is the ATE; nobody has a partner within the caliper; the covariates tell the
         arms apart without error; an option that does not exist.
     KeyError
-        ``exact`` names what is not a covariate.
+        A covariate is named that the study has not.
 
     Notes
     -----
-    Where units have the same score, the order of rows decides, as in MatchIt 4.7.2, whose pairs
-    are reproduced one by one. Units whom the covariates place in one arm with certainty (a
-    level seen in one arm only) are not matched.
+    Units with the same score or covariates are equally good partners, and someone must choose. By
+    "labels" it is a draw that the units' labels fix, and not the order of the rows; distances
+    that differ by less than a billionth of a standard deviation are the same, and of two units as
+    far above and below, the one above is taken. "random" draws anew by ``rng``: repeat it to see how
+    much rests on ties. "matchit" is the rule of MatchIt 4.7.2, by rows, whose pairs are reproduced
+    one by one. Units whom the covariates place in one arm with certainty (a level seen in one arm
+    only) have no score and are not matched on it.
 
-    **References**: rosenbaum1985; austin2011; abadie2006; stuart2010.
+    **References**: rosenbaum1985; austin2011; abadie2006; stuart2010; rubin1980; ming2000.
 
     Examples
     --------
@@ -97,80 +144,146 @@ def match(
     >>> sample.flow[-1].treated
     750
     """
-    _refuse(sample, ratio, caliper, scale, order)
-    fit = propensity(sample, "Matching on the propensity score")
-    score = fit.logit if scale == "logit" else fit.probability
-    live = sample.weights > 0
-    live[fit.separated.rows] = False
-    reach = np.inf if caliper is None else caliper * float(score[live].std(ddof=1))
+    _refuse(sample, distance, scale, caliper, caliper_in, discard, order, ties)
+    on, exact, antiexact = _terms(on), _terms(exact), _terms(antiexact)
+    _refuse_ratio(ratio, fewest, most, replace)
     treated_choose = sample.study.estimand == "ATT"
-    focal = live & (sample.treated == treated_choose)
-    pool = live & (sample.treated != treated_choose)
-    terms = (exact,) if isinstance(exact, str) else tuple(exact)
-    groups = _groups(sample, terms)
-    pairs = nearest(
-        score,
-        focal,
-        pool,
-        ratio=ratio,
-        caliper=reach,
-        replace=replace,
-        groups=groups,
-        order=order or ("largest" if treated_choose else "smallest"),
-        rng=rng,
+    if order is None:
+        order = ("largest" if treated_choose else "smallest") if distance == "score" else "closest"
+    live = sample.weights > 0
+    needed = distance == "score" or caliper is not None or discard != "none" or most is not None
+    alike: Score | None = None
+    if needed or order in ("largest", "smallest"):
+        alike = scored(sample, score, scale, folds, rng, "Matching on the propensity score")
+        live[alike.outside] = False
+        live &= in_support(alike.value, sample.treated, live, discard)
+    value = np.zeros(len(sample)) if alike is None else alike.value
+    unit = float(value[live].std(ddof=1)) if caliper_in == "SD" else 1.0
+    reach = np.inf if caliper is None else caliper * unit
+    focal, pool = live & (sample.treated == treated_choose), live & (sample.treated != treated_choose)
+    groups = codes(sample, exact)
+    kept = conditions(
+        sample, calipers, calipers_sd, antiexact, live, None if distance == "score" else (value, reach)
     )
-    within = _within(caliper, reach, scale, terms)
+    tie = _tie(sample, value, groups, focal | pool, ties, rng, every=distance != "score" or order == "closest")
+    wanted: Any = ratio
+    if fewest is not None and most is not None:
+        rows = np.arange(len(sample)) if tie is None else tie
+        wanted = variable_ratio(value, focal, pool, ratio, fewest, most, rows)
+    options: dict[str, Any] = {
+        "ratio": wanted, "replace": replace, "groups": groups, "order": order, "rng": rng, "tie": tie, "conditions": kept
+    }  # fmt: skip
+    if distance == "score":
+        tolerance = 0.0 if ties == "matchit" else 1e-9 * float(value[live].std())
+        pairs = nearest(value, focal, pool, caliper=reach, tolerance=tolerance, **options)
+    else:
+        pairs = space.nearest(points(sample, distance, on, live), focal, pool, score=value, **options)
     chose, chosen = ("treated", "comparison") if treated_choose else ("comparison", "treated")
+    within = _within(caliper, caliper_in, reach, alike) + describe(calipers, calipers_sd, exact, antiexact)
     if not len(pairs):
         raise ValueError(
             f"Partners {within} were asked for, and none of the {int(focal.sum()):,} {chose} units has one among the "
             f"{int(pool.sum()):,} {chosen} units: widen the caliper, match exactly on less, or choose a comparison "
             "group that is more alike."
         )
-    _keep_promises(pairs, score, groups, reach, ratio, replace)
+    _keep_promises(pairs, value, groups, kept, reach, np.broadcast_to(wanted, len(sample)), replace)
     weights, strata = _sets(sample, pairs, replace)
     asked = int(((sample.weights > 0) & (sample.treated == treated_choose)).sum())
     found = len(np.unique(pairs[:, 0]))
+    by = alike.words if distance == "score" and alike is not None else _metric(distance, on)
+    varied = "" if most is None else f" on average, from {fewest} to {most}"
     return sample.reweight(
         weights,
         strata=strata,
-        score=fit.probability,
-        step=f"matched 1:{ratio} {'with' if replace else 'without'} replacement to the nearest {chosen} units by "
-        f"propensity score (logistic regression), {within}; {found:,} of {asked:,} {chose} units have a partner",
+        score=None if alike is None else alike.probability,
+        step=f"matched 1:{ratio:g}{varied} {'with' if replace else 'without'} replacement to the nearest {chosen} "
+        f"units by {by}, {within}; {found:,} of {asked:,} {chose} units have a partner",
         notes=(
             *_left_out(asked, found, chose, chosen, within),
-            *certainty(fit.separated, "they cannot be matched, and are left out."),
-            *_thin(pairs, ratio, chose, found),
+            *(() if alike is None else alike.notes),
+            *_outside(sample, alike, live, discard),
+            *_thin(pairs, wanted, chose, found),
             *_reused(pairs, replace, chosen),
         ),
         flow="matched",
     )
 
 
-def _refuse(sample: Sample, ratio: int, caliper: float | None, scale: str, order: str | None) -> None:
+def _terms(terms: str | Sequence[str]) -> tuple[str, ...]:
+    return (terms,) if isinstance(terms, str) else tuple(terms)
+
+
+def _refuse(
+    sample: Sample,
+    distance: str,
+    scale: str,
+    caliper: float | None,
+    caliper_in: str,
+    discard: str,
+    order: str | None,
+    ties: str,
+) -> None:
     if sample.study.estimand == "ATE":
         raise ValueError(
             "Nearest-neighbour matching was asked for the ATE, but it finds partners for one arm only: revise the "
             "study's estimand to 'ATT' or 'ATC', or use propensity.weight, which has an ATE."
         )
-    if isinstance(ratio, bool) or not isinstance(ratio, int | np.integer) or ratio < 1:
-        raise ValueError(f"`ratio` is {ratio!r}, and is a whole number of partners from 1 on: set ratio=1, 2 or more.")
     if caliper is not None and not caliper > 0:
         raise ValueError(
             f"`caliper` is {caliper!r}, and is a positive number of standard deviations: set 0.2, say, or None for any "
             "distance."
         )
-    if scale not in SCALES:
-        raise ValueError(f"`scale` is {scale!r}: choose {listing(map(repr, SCALES), 'or')}.")
-    if order is not None and order not in ORDERS:
-        raise ValueError(f"`order` is {order!r}: choose {listing(map(repr, ORDERS), 'or')}, or leave it out.")
+    for name, given, known in (
+        ("distance", distance, ("score", *METRICS)),
+        ("scale", scale, SCALES),
+        ("caliper_in", caliper_in, ("SD", "score")),
+        ("discard", discard, DISCARDS),
+        ("order", order, ORDERS),
+        ("ties", ties, TIES),
+    ):
+        if given not in known and given is not None:
+            left = ", or leave it out" if name == "order" else ""
+            raise ValueError(f"`{name}` is {given!r}: choose {listing(map(repr, known), 'or')}{left}.")
 
 
-def _groups(sample: Sample, terms: tuple[str, ...]) -> Array | None:
-    if not terms:
+def _refuse_ratio(ratio: Any, fewest: Any, most: Any, replace: bool) -> None:
+    whole = [isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= 1 for v in (ratio, fewest, most)]
+    if fewest is None and most is None:
+        if not whole[0]:
+            raise ValueError(
+                f"`ratio` is {ratio!r}, and is a whole number of partners from 1 on: set ratio=1, 2 or more."
+            )
+    elif replace or not (whole[1] and whole[2] and isinstance(ratio, int | float) and fewest < ratio < most):
+        raise ValueError(
+            f"A ratio of {ratio!r} that varies from {fewest!r} to {most!r} was asked for: set whole numbers `fewest` "
+            "and `most` with the `ratio`, the average, between them, and match without replacement."
+        )
+
+
+def _tie(
+    sample: Sample, value: Array, groups: Array | None, live: Array, ties: str, rng: Any, *, every: bool
+) -> Array | None:
+    """Numbers that decide between equals, or None for MatchIt's rule or where nobody has an equal."""
+    if ties == "matchit":
         return None
-    columns = [j for term in terms for j in sample.columns_of(term)]
-    return np.unique(sample.characteristics[:, columns], axis=0, return_inverse=True)[1].ravel()
+    if ties == "random":
+        return np.random.default_rng(rng).random(len(sample))
+    rows = np.flatnonzero(live)
+    if not every:
+        # Labels may be long texts, and sorting them slow: only equals are asked for theirs.
+        once = np.sort(value[rows])
+        if not (once[1:] == once[:-1]).any():
+            return np.zeros(len(sample))
+        rows = rows[np.argsort(value[rows])]
+        same = value[rows[1:]] == value[rows[:-1]]
+        rows = rows[np.r_[same, False] | np.r_[False, same]]
+    out = np.zeros(len(sample))
+    out[rows] = draw(sample.unit[rows], 0)
+    return out
+
+
+def _metric(distance: str, on: tuple[str, ...]) -> str:
+    return WORDS[distance] + (f" of {listing(f'`{t}`' for t in on)}" if on else "")
 
 
 def _sets(sample: Sample, pairs: Array, replace: bool) -> tuple[Array, Array | None]:
@@ -188,10 +301,26 @@ def _sets(sample: Sample, pairs: Array, replace: bool) -> tuple[Array, Array | N
     return weights, strata
 
 
-def _within(caliper: float | None, reach: float, scale: str, terms: tuple[str, ...]) -> str:
-    on = "on the logit scale" if scale == "logit" else "on the probability scale"
-    near = f"at any distance {on}" if caliper is None else f"within {caliper:g} SD ({reach:.3g}) {on}"
-    return near + (f" and with the same {listing(f'`{t}`' for t in terms)}" if terms else "")
+def _within(caliper: float | None, caliper_in: str, reach: float, alike: Score | None) -> str:
+    if alike is None:
+        return "at any distance"
+    if caliper is None:
+        return f"at any distance {alike.on}"
+    return f"within {caliper:g} SD ({reach:.3g}) {alike.on}" if caliper_in == "SD" else f"within {reach:g} {alike.on}"
+
+
+def _outside(sample: Sample, alike: Score | None, live: Array, discard: str) -> tuple[str, ...]:
+    """A note on who was discarded for want of support."""
+    if alike is None or discard == "none":
+        return ()
+    gone = (sample.weights > 0) & ~live
+    gone[alike.outside] = False
+    if not gone.any():
+        return ()
+    return (
+        f"{int((gone & sample.treated).sum()):,} treated and {int((gone & ~sample.treated).sum()):,} comparison units "
+        "have scores beyond those of the other arm and were discarded before matching.",
+    )
 
 
 def _left_out(asked: int, found: int, chose: str, chosen: str, within: str) -> tuple[str, ...]:
@@ -203,11 +332,14 @@ def _left_out(asked: int, found: int, chose: str, chosen: str, within: str) -> t
     )
 
 
-def _thin(pairs: Array, ratio: int, chose: str, found: int) -> tuple[str, ...]:
-    if ratio == 1 or len(pairs) == ratio * found:
+def _thin(pairs: Array, wanted: Any, chose: str, found: int) -> tuple[str, ...]:
+    who, partners = np.unique(pairs[:, 0], return_counts=True)
+    varies = isinstance(wanted, np.ndarray)
+    fewer = int((partners < (wanted[who] if varies else wanted)).sum())
+    if not fewer:
         return ()
-    fewer = int((np.unique(pairs[:, 0], return_counts=True)[1] < ratio).sum())
-    return (f"{fewer:,} of the {found:,} matched {chose} units have fewer than the {ratio} partners asked for.",)
+    asked = "partners meant for them" if varies else f"{wanted} partners asked for"
+    return (f"{fewer:,} of the {found:,} matched {chose} units have fewer than the {asked}.",)
 
 
 def _reused(pairs: Array, replace: bool, chosen: str) -> tuple[str, ...]:
@@ -220,17 +352,27 @@ def _reused(pairs: Array, replace: bool, chosen: str) -> tuple[str, ...]:
     )
 
 
-def _keep_promises(pairs: Array, score: Array, groups: Array | None, reach: float, ratio: int, replace: bool) -> None:
+def _keep_promises(
+    pairs: Array,
+    value: Array,
+    groups: Array | None,
+    kept: Conditions | None,
+    reach: float,
+    wanted: Array,
+    replace: bool,
+) -> None:
     """What was asked for holds, or there is no result: a matcher that breaks its caliper in silence has been seen."""
     i, j = pairs.T
-    kept = (
-        (np.abs(score[i] - score[j]) <= reach).all()
+    who, partners = np.unique(i, return_counts=True)
+    holds = (
+        (reach == np.inf or (np.abs(value[i] - value[j]) <= reach).all())
         and (groups is None or (groups[i] == groups[j]).all())
-        and np.unique(i, return_counts=True)[1].max() <= ratio
+        and (kept is None or kept.hold(i, j).all())
+        and (partners <= wanted[who]).all()
         and (len(np.unique(pairs, axis=0)) == len(pairs) if replace else len(np.unique(j)) == len(j))
     )
-    if not kept:
+    if not holds:
         raise RuntimeError(
-            "The matched pairs break the caliper, the exact groups or the number of uses that were asked for. This is "
+            "The matched pairs break a caliper, the exact groups or the number of uses that were asked for. This is "
             "a fault of the package, not of the data: please report it."
         )

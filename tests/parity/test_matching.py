@@ -163,7 +163,7 @@ each = pytest.mark.parametrize("name", list(MATCHED))
 
 def matched(lalonde, name):
     sample = emulate(study(estimand="ATC" if "ATC" in name else "ATT"), lalonde)
-    return nearest.match(sample, **MATCHED[name][0])
+    return nearest.match(sample, ties="matchit", **MATCHED[name][0])
 
 
 @each
@@ -215,7 +215,7 @@ def test_g_computation_after_matching(lalonde, name):
 )
 def test_with_replacement(lalonde, options, digest, value, gcomp, hc1):
     """matchit(..., replace = TRUE); weights to six decimals; HC1 is n/(n-2) times the squared scores."""
-    sample = nearest.match(emulate(study(), lalonde), replace=True, scale="probability", **options)
+    sample = nearest.match(emulate(study(), lalonde), replace=True, scale="probability", ties="matchit", **options)
     assert weights(sample) == digest
     e, n = means.difference(sample), (sample.weights > 0).sum()
     assert e.value[0] == pytest.approx(value, rel=1e-11)
