@@ -57,12 +57,12 @@ def test_a_rehearsal_foresees_bias_and_coverage():
 
 def test_a_rehearsal_sees_a_model_that_is_wrong_for_this_register():
     """Curved outcomes: linear regression is biased in earnest, and the rehearsal says so, in nearly every register."""
-    rng, registers = np.random.default_rng(6), 15
+    rng, registers = np.random.default_rng(6), 10
     blamed, trusted, real = 0, 0, []
     for _ in range(registers):
         sample = register(rng, curved=0.7)
         named = {k: ESTIMATORS[k] for k in ("regression", "doubly robust")}
-        check = rehearsal(sample, estimators=named, draws=100, n_jobs=2)
+        check = rehearsal(sample, estimators=named, draws=100)
         blamed += "“regression” is off" in check.reason
         trusted += "Can be trusted here: “doubly robust”" in check.reason
         real.append(regression.difference(sample).value[0] - EFFECT)
@@ -80,5 +80,5 @@ def test_planted_effects_on_jobs_are_found():
                              "z": sample.covariates[:, 1], "y": (sample.outcome() > 0.5).astype(int)})  # fmt: skip
         binary = emulate(STUDY.revise(estimand=estimand), rows)
         named = {"doubly robust": doubly_robust.difference}
-        table = rehearsal(binary, estimators=named, size=[0.0, 0.1, -0.1], draws=300, n_jobs=2).tidy()
+        table = rehearsal(binary, estimators=named, size=[0.0, 0.1, -0.1], draws=300).tidy()
         assert (table["bias"].abs() < 3 * table["spread"] / np.sqrt(300) + 0.003).all(), table
