@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from impact.sample import Sample
+from impact.sample import Nuisance, Sample
 from impact.show.words import listing
 
 Array = np.ndarray
+
+FEW = 64
+"""Up to so many sets their shares are parameters, estimated with error; more and smaller sets are clusters."""
 
 
 def by_label(sample: Sample) -> tuple[Sample, Array]:
@@ -67,6 +71,44 @@ def weigh(strata: Array, treated: Array, weights: Array, estimand: str) -> Array
         mine = used & (treated == arm)
         out[mine] = weights[mine] * (goal / sums[arm])[strata[mine]]
     return out
+
+
+def in_strata(sample: Sample, strata: Array, *, step: str, score: Array | None = None, notes: Iterable[str]) -> Sample:
+    """The sample weighted to strata that hold any number of units of both arms.
+
+    Few large strata are not clusters: their units are independent, and what is estimated is how
+    many of each arm there are in each. That error is carried as a nuisance. Many small strata are
+    matched sets, and clusters, as after other matching.
+    """
+    estimand = sample.study.estimand
+    few = strata.max(initial=-1) < FEW
+    designed = sample.reweight(
+        weigh(strata, sample.treated, sample.weights, estimand),
+        strata=strata,
+        nuisance=_shares(strata, sample.treated, sample.weights, estimand) if few else None,
+        score=score,
+        step=step,
+        notes=notes,
+        flow="in a stratum with both arms" if ((strata < 0) & (sample.weights > 0)).any() else None,
+    )
+    return replace(designed, cluster=sample.cluster) if few else designed
+
+
+def _shares(strata: Array, treated: Array, weights: Array, estimand: str) -> Nuisance:
+    """How the ratios T / C and C / T of each set depend on the units' weights, and the new weights on them."""
+    used = strata >= 0
+    sets = int(strata.max()) + 1
+    member = np.zeros((len(strata), sets))
+    member[np.flatnonzero(used), strata[used]] = weights[used]
+    sums = {arm: member[treated == arm].sum(axis=0) for arm in (True, False)}
+    influence, gradient = [], []
+    for arm in (True, False):  # whose weights are multiplied
+        if estimand != ("ATT" if arm else "ATC"):
+            mine = (treated == arm)[:, None]
+            ratio = sums[not arm] / sums[arm]
+            influence.append(member * np.where(mine, -ratio, 1.0) / sums[arm])
+            gradient.append(member * mine)
+    return Nuisance(np.hstack(influence), np.hstack(gradient))
 
 
 def lost(strata: Array, sample: Sample, why: str) -> tuple[str, ...]:
