@@ -48,7 +48,7 @@ def _turns(gaps: list[float], demand: list[bool], drop: float) -> list[float]:
     below: list[float] = []  # positive slopes at k < 0, ascending, as stored: slope = stored - passed
     above: list[float] = []  # slopes at k >= 0, all >= 0, the smallest last, as stored: slope = passed - stored
     dead, passed = 0, 0.0  # slopes at k < 0 only fall; those no longer positive are done with
-    turns = []
+    turns: list[float] = []
     for gap, asks in zip(gaps, demand, strict=True):
         passed += gap
         while dead < len(below) and below[dead] <= passed:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from impact.matching.sets import both_arms, in_strata, lost, names_of, refuse_empty, sets_found
+from impact.matching.sets import both_arms, lost, names_of, refuse_empty, sets_found, strata_weights
 from impact.sample import Sample
 from impact.show.words import listing
 
@@ -88,18 +89,20 @@ def match(
         sample.columns_of(name)  # refuses what is no covariate
     live = sample.weights > 0
     codes = [_codes(sample, term, rules, grouping, live) for term in terms]
-    strata = both_arms(
-        np.unique(np.column_stack(codes), axis=0, return_inverse=True)[1].ravel(), sample.treated, live
-    )
+    strata = both_arms(np.unique(np.column_stack(codes), axis=0, return_inverse=True)[1].ravel(), sample.treated, live)
     on = listing(f"`{t}`" for t in terms)
     refuse_empty(strata, f"Exact matching on {on}", "match on fewer covariates, or cut numbers into fewer ranges")
     cut = "" if cutpoints is None else ", numbers cut into ranges"
-    return in_strata(
-        sample,
-        strata,
+    weights, shares = strata_weights(sample, strata)
+    designed = sample.reweight(
+        weights,
+        strata=strata,
+        nuisance=shares,
         step=f"matched exactly on {on}{cut}; {sets_found(strata, sample.treated)}",
         notes=lost(strata, sample, "have nobody of the other arm in their stratum"),
+        flow="in a stratum with both arms",
     )
+    return designed if shares is None else replace(designed, cluster=sample.cluster)
 
 
 def _rules(sample: Sample, terms: tuple[str, ...], cutpoints: Any) -> dict[tuple[int, ...], Any]:

@@ -223,7 +223,8 @@ class _Space:
 
 def _space(sample: Sample, caliper: float | None, terms: tuple[str, ...], distance: str) -> _Space:
     rows, back = by_label(sample)
-    live, score, notes, probability = rows.weights > 0, np.zeros(len(rows)), (), None
+    live, score, probability = rows.weights > 0, np.zeros(len(rows)), None
+    notes: tuple[str, ...] = ()
     if distance in SCALES or caliper is not None:
         fit = propensity(rows, "Matching on the propensity score")
         score, probability = fit.probability if distance == "probability" else fit.logit, fit.probability[back]
@@ -253,9 +254,7 @@ def _pairs(space: _Space, focal: Array, pool: Array, ratio: int) -> Pairs:
     return slots[i], pool[j]
 
 
-def _on_a_table(
-    table: Callable[[Array, Array], Array], score: Array, slots: Array, pool: Array, reach: float
-) -> Pairs:
+def _on_a_table(table: Callable[[Array, Array], Array], score: Array, slots: Array, pool: Array, reach: float) -> Pairs:
     if len(slots) * len(pool) > MOST_CELLS:
         raise ValueError(
             f"Mahalanobis distances of {len(slots):,} to {len(pool):,} units were asked for, a table of more than "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -73,25 +72,17 @@ def weigh(strata: Array, treated: Array, weights: Array, estimand: str) -> Array
     return out
 
 
-def in_strata(sample: Sample, strata: Array, *, step: str, score: Array | None = None, notes: Iterable[str]) -> Sample:
-    """The sample weighted to strata that hold any number of units of both arms.
+def strata_weights(sample: Sample, strata: Array) -> tuple[Array, Nuisance | None]:
+    """Weights for strata that hold any number of units of both arms, and how they depend on the arms' shares.
 
     Few large strata are not clusters: their units are independent, and what is estimated is how
     many of each arm there are in each. That error is carried as a nuisance. Many small strata are
-    matched sets, and clusters, as after other matching.
+    matched sets, and clusters, as after other matching: they have no nuisance.
     """
     estimand = sample.study.estimand
+    weights = weigh(strata, sample.treated, sample.weights, estimand)
     few = strata.max(initial=-1) < FEW
-    designed = sample.reweight(
-        weigh(strata, sample.treated, sample.weights, estimand),
-        strata=strata,
-        nuisance=_shares(strata, sample.treated, sample.weights, estimand) if few else None,
-        score=score,
-        step=step,
-        notes=notes,
-        flow="in a stratum with both arms" if ((strata < 0) & (sample.weights > 0)).any() else None,
-    )
-    return replace(designed, cluster=sample.cluster) if few else designed
+    return weights, _shares(strata, sample.treated, sample.weights, estimand) if few else None
 
 
 def _shares(strata: Array, treated: Array, weights: Array, estimand: str) -> Nuisance:

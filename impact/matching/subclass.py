@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from impact.matching.sets import both_arms, by_label, in_strata, lost, refuse_empty, sets_found
+from impact.matching.sets import both_arms, by_label, lost, refuse_empty, sets_found, strata_weights
 from impact.matching.treatment import certainty, propensity
 from impact.sample import Sample
 from impact.show.words import counted
@@ -87,9 +89,11 @@ def stratify(sample: Sample, *, classes: int = 6, smallest: int = 1) -> Sample:
         f"{classes} classes were asked for, and {counted(joined, 'class', 'classes')} with fewer than {smallest} units "
         f"of an arm joined a neighbour: there are {found}.",
     )
-    return in_strata(
-        sample,
-        strata,
+    weights, shares = strata_weights(sample, strata)
+    designed = sample.reweight(
+        weights,
+        strata=strata,
+        nuisance=shares,
         score=score[back],
         step=f"stratified by propensity score (logistic regression); {sets_found(strata, sample.treated)}",
         notes=(
@@ -97,7 +101,9 @@ def stratify(sample: Sample, *, classes: int = 6, smallest: int = 1) -> Sample:
             *certainty(fit.separated, "they are in no class, and are left out."),
             *(note if joined else ()),
         ),
+        flow="in a class" if (strata[sample.weights > 0] < 0).any() else None,
     )
+    return designed if shares is None else replace(designed, cluster=sample.cluster)
 
 
 def _joined(codes: Array, treated: Array, smallest: int) -> tuple[Array, int]:
