@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from impact.core import moments
@@ -11,6 +13,9 @@ from impact.matching.treatment import certainty, covariates, propensity
 from impact.sample import Sample
 
 Array = np.ndarray
+
+FREE = 400
+"""Units that may change when those taken in part are made whole."""
 
 
 def match(
@@ -126,7 +131,7 @@ def _largest(
     With c rows kept of the comparison arm, ratio for each treated one, the means differ by
     (ratio sum of x over treated - sum of x over comparison) / c: linear in who is kept.
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import LinearConstraint
 
     side = np.where(d, float(ratio), -1.0)
     spread = np.where(scale > 0, scale, 1.0)
@@ -136,25 +141,47 @@ def _largest(
         LinearConstraint(side[None, :], 0.0, 0.0),
         LinearConstraint(np.vstack([signed - slack, -signed - slack]), -np.inf, 0.0),
     ]
-    found = milp(
-        -np.ones(len(d)),
-        constraints=rules,
-        integrality=np.ones(len(d)),
-        bounds=Bounds(0.0, 1.0),
-        options={"mip_rel_gap": gap, "time_limit": seconds},
-    )
-    if found.x is None:
-        raise ValueError(
-            f"The largest balanced sample of {len(d):,} units was not found in {seconds:g} seconds: allow more "
-            "seconds, raise the tolerance, or name fewer covariates."
-        )
-    kept = found.x > 0.5
+    kept, most = _rounded(rules, len(d), 1 + ratio, gap, seconds)
+    if kept.sum() >= (1 - gap) * most:
+        return kept, ()
+    found = _solved(rules, np.zeros(len(d)), np.ones(len(d)), gap, seconds, whole=True)
+    if found.x is not None and (found.x > 0.5).sum() >= kept.sum():
+        kept = found.x > 0.5
     if found.status == 0:
         return kept, ()
-    most = int(np.floor(-found.mip_dual_bound + 1e-6))
     return kept, (
         f"The search for the largest balanced sample stopped after {seconds:g} seconds with {int(kept.sum()):,} units; "
         f"no more than {most:,} are possible.",
+    )
+
+
+def _rounded(rules: list[Any], n: int, step: int, gap: float, seconds: float) -> tuple[Array, int]:
+    """A balanced sample close to the largest, and a size that none exceeds.
+
+    Allowing parts of units gives that size, and nearly all units whole: no more are in parts than there
+    are rules. These are made whole again together with FREE others, evenly spaced, all the rest as they are.
+    """
+    relaxed = _solved(rules, np.zeros(n), np.ones(n), gap, seconds, whole=False)
+    if relaxed.x is None:
+        return np.zeros(n, bool), n
+    parts = (relaxed.x > 1e-6) & (relaxed.x < 1 - 1e-6)
+    parts[np.linspace(0, n - 1, min(FREE, n)).astype(int)] = True
+    low, high = np.where(parts, 0.0, np.round(relaxed.x)), np.where(parts, 1.0, np.round(relaxed.x))
+    found = _solved(rules, low, high, gap, seconds, whole=True)
+    kept = np.zeros(n, bool) if found.x is None else found.x > 0.5
+    return kept, step * int(np.floor(-relaxed.fun / step + 1e-6))
+
+
+def _solved(rules: list[Any], low: Array, high: Array, gap: float, seconds: float, *, whole: bool) -> Any:
+    """The most units within the rules, each between ``low`` and ``high``."""
+    from scipy.optimize import Bounds, milp
+
+    return milp(
+        -np.ones(len(low)),
+        constraints=rules,
+        integrality=np.full(len(low), int(whole)),
+        bounds=Bounds(low, high),
+        options={"mip_rel_gap": gap, "time_limit": seconds},
     )
 
 
