@@ -35,7 +35,8 @@ def match(
 
     **Assumptions**: no unmeasured confounding, and outcomes without treatment that are close to
     linear in the covariates balanced (name squares and interactions as covariates if they matter).
-    The effect is that on the units kept.
+    The effect is that on the units kept. The largest sample tends to use the whole tolerance, always
+    in the direction in which the arms differ: regression on it removes what that leaves.
 
     Parameters
     ----------

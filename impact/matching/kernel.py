@@ -78,7 +78,11 @@ def match(
     Notes
     -----
     Standard errors of what follows take the weights as given: neither the score's error nor that
-    each share depends on who else is near is in them, and a note says so.
+    each share depends on who else is near is in them, and a note says so. For differences in means
+    they are then too large where covariates explain much of the outcome (1.4 times the spread of the
+    estimate in a simulation of 1,000 units); after regression on the weighted sample
+    (:func:`impact.matching.regression.difference`) they were near it. With the Gaussian kernel a unit
+    more than some 38 bandwidths from everybody has nobody.
 
     **References**: heckman1998; becker2002; huber2013.
 
