@@ -31,8 +31,8 @@ def match(
     unit's by C / T for the ATC; both arms' by (T + C) / T and (T + C) / C for the ATE).
 
     **Assumptions**: no unmeasured confounding given the strata: what covariates differ by within a
-    range does not matter, or is removed by regression on the matched sample. Overlap is not assumed but enforced: the effect is that on the units
-    whose stratum has both arms.
+    range does not matter, or is removed by regression on the matched sample. Overlap is not assumed
+    but enforced: the effect is that on the units whose stratum has both arms.
 
     Parameters
     ----------
