@@ -20,7 +20,7 @@ def balance(sample: Sample, *, threshold: float = 0.1) -> Check:
         (mean of the treated - mean of the comparison group) / s,
 
     where s is fixed before the design: the standard deviation among the treated (ATT), among the
-    comparison units (ATC), or the root of the two variances' average (ATE). For a column of
+    comparison units (ATC), or the root of the two variances' average (any other). For a column of
     zeros and ones the variance is p (1 - p); otherwise it is the weighted sample variance.
     These are MatchIt's conventions.
 
@@ -91,7 +91,7 @@ def _scale(sample: Sample, x: Array, binary: Array) -> Array:
         )
 
     pooled = (spread(d) + spread(~d)) / 2
-    return np.sqrt({"ATT": spread(d), "ATC": spread(~d), "ATE": pooled}[sample.study.estimand])
+    return np.sqrt({"ATT": spread(d), "ATC": spread(~d)}.get(sample.study.estimand, pooled))
 
 
 def _variance_ratio(x: Array, d: Array, w: Array) -> Array:

@@ -19,7 +19,7 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
     The probability is the propensity score P(treated | covariates), from the design if it
     estimated one, else by logistic regression. A unit is outside the overlap when no unit of the
     other arm has a score as low, or as high, as its own. For the ATT the treated are judged,
-    for the ATC the comparison units, for the ATE both.
+    for the ATC the comparison units, otherwise both.
 
     **Assumptions**: the score is well estimated; units outside are the visible part of the problem.
 
@@ -58,7 +58,7 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
         }
     )
     outside = {"treated": _outside(score, d, w), "comparison": _outside(score, ~d, w)}
-    judged = {"ATT": ["treated"], "ATC": ["comparison"], "ATE": ["treated", "comparison"]}[sample.study.estimand]
+    judged = {"ATT": ["treated"], "ATC": ["comparison"]}.get(sample.study.estimand, ["treated", "comparison"])
     worst = max(outside[arm] for arm in judged)
     return Check(
         claim=f"Nearly all units of the {' and the '.join(judged)} group have somebody like them in the other",

@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from impact.core.linear import Coordinates, coordinates
+
 Array = np.ndarray
 
 SETTLED = 1e-11
@@ -27,19 +29,31 @@ SETTLED = 1e-11
 
 
 class Family(NamedTuple):
-    """A dual: the loss R, its slope rho (how many each row stands for), and the slope of that."""
+    """A dual: ``at`` gives the loss R, its slope rho (how many each row stands for), and the slope of that.
 
-    loss: Callable[[Array], Array]
-    ratio: Callable[[Array], Array]
-    slope: Callable[[Array], Array]
+    ``least`` is the infimum of rho.
+    """
+
+    at: Callable[[Array], tuple[Array, Array, Array]]
     least: float
 
 
-ENTROPY = Family(np.exp, np.exp, np.exp, 0.0)
-TILT = Family(lambda h: h + np.exp(h), lambda h: 1 + np.exp(h), np.exp, 1.0)
-VARIANCE = Family(
-    lambda h: np.maximum(h, 0) ** 2 / 2, lambda h: np.maximum(h, 0), lambda h: (h > 0).astype(float), 0.0
-)
+def _entropy(h: Array) -> tuple[Array, Array, Array]:
+    odds = np.exp(h)
+    return odds, odds, odds
+
+
+def _tilt(h: Array) -> tuple[Array, Array, Array]:
+    odds = np.exp(h)
+    return h + odds, 1 + odds, odds
+
+
+def _variance(h: Array) -> tuple[Array, Array, Array]:
+    positive = np.maximum(h, 0.0)
+    return positive**2 / 2, positive, (h > 0).astype(float)
+
+
+ENTROPY, TILT, VARIANCE = Family(_entropy, 0.0), Family(_tilt, 1.0), Family(_variance, 0.0)
 
 
 class Unsettled(ArithmeticError):
@@ -47,26 +61,30 @@ class Unsettled(ArithmeticError):
 
 
 class Dual(NamedTuple):
-    """The weights that balance, and how they depend on their p parameters.
+    """The weights that balance, and what is needed to follow them when the data move.
 
-    ``parameters`` (k,) are the minimum. ``ratio`` (n,): the new weight over the base weight. ``slope`` (n, p): the derivative of the ratio in the
-    parameters. ``curvature`` (p, p): the Hessian. ``active`` (p,): positions of the columns whose constraint
-    binds, and ``signs`` (p,): on which side of the slack (0 without slack).
+    ``parameters`` (k,) are the minimum. ``ratio`` (n,): the new weight over the base weight, and ``slope`` (n,) its
+    derivative in the row's linear predictor. ``curvature`` (k, k) is the Hessian. ``signs`` (k,): on which side of its
+    slack each column stands, 0 for those held exactly; ``binds`` (k,) are the columns whose constraint binds.
     """
 
     parameters: Array
     ratio: Array
     slope: Array
     curvature: Array
-    active: Array
     signs: Array
+    binds: Array
 
     def influence(self, push: Array) -> Array:
-        """(n, p): what each row adds to the error of the parameters, from what it adds to each binding equation.
+        """(n, k): what each row adds to the error of the parameters, from what it adds to each balancing equation.
 
-        ``push`` (n, k) is the row's part in the target less its part in the weighted totals, by column of z.
+        ``push`` (n, k) is the row's part in the target less its part in the weighted totals. Parameters of
+        constraints that do not bind are zero and stay there.
         """
-        return np.asarray(push[:, self.active] @ _inverse(self.curvature))
+        inverse = np.zeros_like(self.curvature)
+        both = np.ix_(self.binds, self.binds)
+        inverse[both] = np.linalg.pinv(self.curvature[both], rcond=1e-13, hermitian=True)
+        return np.asarray(push @ inverse)
 
 
 def dual(z: Array, s: Array, target: Array, family: Family, *, start: Array, slack: Array | None = None) -> Dual:
@@ -88,47 +106,45 @@ def dual(z: Array, s: Array, target: Array, family: Family, *, start: Array, sla
     """
     total = s.sum()
     b = _climb(z, s / total, target / total, None if slack is None else slack / total, family, start)
-    h = z @ b
-    active = np.arange(len(b)) if slack is None else np.flatnonzero((b != 0) | (slack == 0))
-    slope = family.slope(h)[:, None] * z[:, active]
-    curvature = z[:, active].T @ (s[:, None] * slope)
-    signs = np.zeros(len(active)) if slack is None else np.sign(b[active]) * (slack[active] > 0)
-    return Dual(b, family.ratio(h), slope, curvature, active, signs)
+    _, ratio, slope = family.at(z @ b)
+    slack = np.zeros(len(b)) if slack is None else slack
+    return Dual(b, ratio, slope, _gram(z, s * slope), np.where(slack > 0, np.sign(b), 0.0), (b != 0) | (slack == 0))
 
 
 def _climb(z: Array, s: Array, target: Array, slack: Array | None, family: Family, start: Array) -> Array:
     b, before = start.astype(float), np.inf
     h = z @ b
-    loss = _loss(family, h, s, target, slack, b)
+    loss, ratio, slope = _at(family, h, s, target, slack, b)
     for _ in range(200):
-        gradient = z.T @ (s * family.ratio(h)) - target
-        curvature = z.T @ ((s * family.slope(h))[:, None] * z)
-        step = _step(curvature, gradient, b, slack)
+        step = _step(_gram(z, s * slope), z.T @ (s * ratio) - target, b, slack)
         move = z @ step
         size, length = np.abs(move).max() / (1 + np.abs(h).max()), 1.0
         # Small enough, or as small as rounding allows: what is left no longer shrinks.
         if size <= SETTLED or (size <= 1e3 * SETTLED and size > before / 2):
             return b + step
-        before = size
+        before, allowed = size, loss + 1e-13 * (1 + abs(loss))
         with np.errstate(over="ignore", invalid="ignore"):
-            while not (new := _loss(family, h + length * move, s, target, slack, b + length * step)) <= loss + 1e-13 * (
-                1 + abs(loss)
-            ):
+            while True:
+                loss, ratio, slope = _at(family, h + length * move, s, target, slack, b + length * step)
+                if loss <= allowed:
+                    break
                 length /= 2
                 if length < 1e-10:
                     raise Unsettled
-        b, h, loss = b + length * step, h + length * move, new
+        b, h = b + length * step, h + length * move
         if np.abs(h).max() > 500:
             break
     raise Unsettled
 
 
-def _loss(family: Family, h: Array, s: Array, target: Array, slack: Array | None, b: Array) -> float:
-    return float(s @ family.loss(h) - target @ b + (0.0 if slack is None else slack @ np.abs(b)))
+def _at(family: Family, h: Array, s: Array, target: Array, slack: Array | None, b: Array) -> tuple[float, Array, Array]:
+    losses, ratio, slope = family.at(h)
+    return float(s @ losses - target @ b + (0.0 if slack is None else slack @ np.abs(b))), ratio, slope
 
 
-def _inverse(curvature: Array) -> Array:
-    return np.asarray(np.linalg.pinv(curvature, rcond=1e-13, hermitian=True))
+def _gram(z: Array, w: Array) -> Array:
+    half = np.sqrt(w)[:, None] * z
+    return np.asarray(half.T @ half)
 
 
 def _step(curvature: Array, gradient: Array, b: Array, slack: Array | None) -> Array:
@@ -193,20 +209,43 @@ def misses(z: Array, s: Array, target: Array, slack: Array, least: float) -> Arr
     return np.concatenate([[0.0], np.where(out > 1e-9, out, 0.0)])
 
 
-def face(x: Array, arm: Array, target: Array) -> Array:
-    """Which rows of the arm may have weight at all, (n,) bool.
+def face(arm: Array, target: Array) -> Array:
+    """Which rows of the arm may have weight at all, (n,) bool, from the columns of the arm and of the target.
 
     Where the whole target stands at the least (or greatest) value that a column has in the arm, balance leaves
     no weight to rows of the arm beyond it.
     """
-    arm = arm.copy()
+    stays = np.ones(len(arm), bool)
+    goal_low, goal_high = target.min(axis=0), target.max(axis=0)
     while True:
-        low, high = x[arm].min(axis=0), x[arm].max(axis=0)
-        goal_low, goal_high = x[target].min(axis=0), x[target].max(axis=0)
-        at_low, at_high = (goal_high == low) & (low < high), (goal_low == high) & (low < high)
-        if not (at_low | at_high).any():
-            return arm
-        stays = (x[:, at_low] == low[at_low]).all(axis=1) & (x[:, at_high] == high[at_high]).all(axis=1)
-        if not (arm & stays).any():
-            return arm
-        arm &= stays
+        left = arm if stays.all() else arm[stays]
+        low, high = left.min(axis=0), left.max(axis=0)
+        at = np.where(goal_high == low, low, high)
+        edge = ((goal_high == low) | (goal_low == high)) & (low < high)
+        on = stays & (arm[:, edge] == at[edge]).all(axis=1) if edge.any() else stays
+        if not edge.any() or not on.any():
+            return stays
+        stays = on
+
+
+def standardised(x: Array, s: Array) -> Coordinates:
+    """:func:`impact.core.linear.coordinates`, by a short cut where the columns are well apart from each other."""
+    v = s / s.sum()
+    centre = v @ x
+    z = x - centre
+    spread = np.sqrt(v @ z**2)
+    if (spread > 1e-6 * np.abs(centre)).all() and (spread > 0).all():
+        size = np.linalg.eigvalsh(_gram(z / spread, v))
+        if size.min() > 1e-6:
+            return Coordinates(centre, spread, np.arange(len(centre)), np.arange(0))
+    return coordinates(x, s)
+
+
+def columnwise(where: Coordinates, x: Array) -> Array:
+    """``where.of(x)``, stored column by column, which is what sums over rows are fastest on."""
+    z = np.empty((len(x), 1 + len(where.kept)), order="F")
+    z[:, 0] = 1.0
+    for j, column in enumerate(where.kept):
+        np.subtract(x[:, column], where.centre[column], out=z[:, j + 1])
+        z[:, j + 1] /= where.scale[column]
+    return z

@@ -73,6 +73,8 @@ def _mirror(pair: Array) -> bool:
 
 def _powers(x: Array, names: tuple[str, ...], used: Array, moments: int) -> tuple[Array, tuple[str, ...]]:
     """Powers are taken on [-1, 1], the range of the rows with weight: a choice that no weight moves."""
+    if moments == 1:
+        return x, names
     plain = np.flatnonzero(~((x == 0) | (x == 1)).all(axis=0))
     low, high = x[used][:, plain].min(axis=0), x[used][:, plain].max(axis=0)
     within = (x[:, plain] - (low + high) / 2) / np.where(high > low, (high - low) / 2, 1.0)
@@ -101,7 +103,7 @@ class Balance(NamedTuple):
     """Weights and how they were estimated.
 
     ``aside`` counts, by arm, the units that had to be left without weight; ``predictor`` (n,), by arm, is the linear
-    predictor b'[1, x] of every unit by that arm's weights.
+    predictor of every unit by that arm's weights, minus infinity for those set aside.
     """
 
     weights: Array
@@ -113,64 +115,67 @@ class Balance(NamedTuple):
 def balance(sample: Sample, over: Columns, family: balancing.Family, estimand: str, what: str) -> Balance:
     """Weigh each arm that is not itself the group of interest until its columns have that group's means."""
     d, s = sample.treated, sample.weights
-    used = s > 0
-    target = used & {"ATT": d, "ATC": ~d}.get(estimand, np.ones(len(d), bool))
+    target = (s > 0) & {"ATT": d, "ATC": ~d}.get(estimand, np.ones(len(d), bool))
     weights, aside, predictor = s.copy(), {}, {}
-    influence, gradient = [], []
+    over = over._replace(x=np.asfortranarray(over.x))
+    parts = []
     for arm, name in ((d, "treated"), (~d, "comparison")):
         if estimand == {"treated": "ATT", "comparison": "ATC"}[name]:
             continue
-        found, rows, left = _weigh(over, s, used & arm, target, family, f"{what} for the {estimand}", name)
-        weights[arm] = 0.0
-        weights[rows] = s[rows] * found.ratio
-        aside[name], predictor[name] = left, found.predictor
-        influence.append(found.influence)
-        gradient.append(np.zeros((len(s), found.slope.shape[1])))
-        gradient[-1][rows] = s[rows][:, None] * found.slope
-    return Balance(weights, Nuisance(np.column_stack(influence), np.column_stack(gradient)), aside, predictor)
+        found = _weigh(over, s, arm & (s > 0), target, family, f"{what} for the {estimand}", name)
+        weights[arm] = found.weights[arm]
+        aside[name], predictor[name] = found.aside, found.predictor
+        parts.append(found.nuisance)
+    nuisance = parts[0] if len(parts) == 1 else Nuisance(*(np.hstack(both) for both in zip(*parts, strict=True)))
+    return Balance(weights, nuisance, aside, predictor)
 
 
 class _Weighed(NamedTuple):
-    ratio: Array
-    slope: Array
-    influence: Array
+    weights: Array
+    nuisance: Nuisance
+    aside: int
     predictor: Array
 
 
 def _weigh(
     over: Columns, s: Array, arm: Array, target: Array, family: balancing.Family, what: str, name: str
-) -> tuple[_Weighed, Array, int]:
-    """One arm: the weights of its rows over their base; these rows; how many were set aside."""
-    keeps = balancing.face(over.x, arm, target) if family.least == 0 and over.slack is None else arm
-    rows = np.flatnonzero(keeps)
-    z_of = coordinates(over.x[rows], s[rows])
+) -> _Weighed:
+    """One arm: its weights (zero for all others), how they were estimated, how many were set aside."""
+    rows, x = np.flatnonzero(arm), over.x
+    mine = _rows(x, rows)
+    if family.least == 0 and over.slack is None:
+        stays = balancing.face(mine, _rows(x, np.flatnonzero(target)))
+        if not stays.all():
+            rows, mine = rows[stays], _rows(mine, np.flatnonzero(stays))
+    where = balancing.standardised(mine, s[rows])
     if over.slack is not None:
-        z_of = _every_column(z_of)
-    z, goal = z_of.of(over.x[rows]), z_of.of(over.x[target])
-    total, mass = s[target] @ goal, s[target].sum()
-    slack, slack_scores = _totals(over, z_of, s, target)
-    start = np.zeros(z.shape[1])
-    share = mass / s[rows].sum()
-    start[0] = np.log(max(share - family.least, 1e-3)) if family is not balancing.VARIANCE else share
+        where = _every_column(where)
+    z, toward, mass = balancing.columnwise(where, x), s * target, s[target].sum()
+    slack, slack_scores = _totals(over, where, s, target)
+    share, start = mass / s[rows].sum(), np.zeros(z.shape[1])
+    start[0] = share if family is balancing.VARIANCE else np.log(max(share - family.least, 1e-3))
     try:
-        found = balancing.dual(z, s[rows], total, family, start=start, slack=slack)
+        found = balancing.dual(_rows(z, rows), s[rows], toward @ z, family, start=start, slack=slack)
     except balancing.Unsettled:
         raise ValueError(_cannot(over, s, rows, target, family, what, name)) from None
-    weights = s[rows] * found.ratio
-    missed = np.abs(mean(over.x[rows], weights) - mean(over.x[target], s[target]))
-    within = EXACT * np.sqrt(variance(over.x[target | arm], s[target | arm], unbiased=False))
-    if (missed > within + (0.0 if over.slack is None else over.slack)).any():
+    weights, slope = np.zeros(len(s)), np.zeros(len(s))
+    weights[rows], slope[rows] = s[rows] * found.ratio, s[rows] * found.slope
+    missed = np.abs((weights - toward) @ x) / mass
+    if (missed > EXACT * where.scale + (0.0 if over.slack is None else over.slack)).any():
         raise ValueError(_cannot(over, s, rows, target, family, what, name))
-    push = np.zeros((len(s), z.shape[1]))
-    push[target] += s[target][:, None] * goal
-    push[rows] -= weights[:, None] * z
+    push = (toward - weights)[:, None] * z
     if slack_scores is not None:
-        sign = np.zeros(z.shape[1])
-        sign[found.active] = found.signs
-        push -= slack_scores * sign
-    predictor = z_of.of(over.x) @ found.parameters
-    predictor[arm & ~keeps] = -np.inf
-    return _Weighed(found.ratio, found.slope, found.influence(push), predictor), rows, int((arm & ~keeps).sum())
+        push -= slack_scores * found.signs
+    predictor = z @ found.parameters
+    set_aside = arm.copy()
+    set_aside[rows] = False
+    predictor[set_aside] = -np.inf
+    return _Weighed(weights, Nuisance(found.influence(push), slope[:, None] * z), int(set_aside.sum()), predictor)
+
+
+def _rows(columns: Array, rows: Array) -> Array:
+    """Some rows of an array that is stored column by column, stored likewise."""
+    return columns.T.take(rows, axis=1).T
 
 
 def _every_column(where: Coordinates) -> Coordinates:
@@ -189,9 +194,7 @@ def _totals(over: Columns, where: Coordinates, s: Array, target: Array) -> tuple
     return np.concatenate([[0.0], mass * over.slack / where.scale]), np.hstack([zeros, scores / where.scale])
 
 
-def _cannot(
-    over: Columns, s: Array, rows: Array, target: Array, family: balancing.Family, what: str, name: str
-) -> str:
+def _cannot(over: Columns, s: Array, rows: Array, target: Array, family: balancing.Family, what: str, name: str) -> str:
     """Why there are no such weights, naming the columns that stand in the way."""
     both = np.union1d(rows, np.flatnonzero(target))
     every = _every_column(coordinates(over.x[both], s[both]))
@@ -231,15 +234,15 @@ def worth(weights: Array, arm: Array, before: Array, name: str) -> str:
 
 def heavy(weights: Array, arm: Array, name: str) -> tuple[str, ...]:
     """A note when few units carry much of an arm: one more than a tenth, or a twentieth of them more than half."""
-    mine = np.sort(weights[arm & (weights > 0)])[::-1]
+    mine = weights[arm & (weights > 0)]
     if len(mine) < 2:
         return ()
-    share = np.cumsum(mine) / mine.sum()
     few = int(np.ceil(len(mine) / 20))
-    if share[0] > 0.1:
-        told = f"One of the {len(mine):,} {name} units carries {100 * share[0]:.0f}%"
-    elif share[few - 1] > 0.5:
-        told = f"{counted(few, 'unit')} of the {len(mine):,} {name} units carry {100 * share[few - 1]:.0f}%"
+    top = np.partition(mine, len(mine) - few)[-few:] / mine.sum()
+    if top.max() > 0.1:
+        told = f"One of the {len(mine):,} {name} units carries {100 * top.max():.0f}%"
+    elif top.sum() > 0.5:
+        told = f"{counted(few, 'unit')} of the {len(mine):,} {name} units carry {100 * top.sum():.0f}%"
     else:
         return ()
     return (
@@ -248,10 +251,16 @@ def heavy(weights: Array, arm: Array, name: str) -> tuple[str, ...]:
     )
 
 
+def weighed(treated: Array, estimand: str) -> list[tuple[Array, str]]:
+    """The arms that are given weights, with their names: all but the one that is the group of interest itself."""
+    arms = {"ATT": (treated, "treated"), "ATC": (~treated, "comparison")}
+    return [arm for own, arm in arms.items() if own != estimand]
+
+
 def about(sample: Sample, found: Balance, estimand: str, how: str) -> dict[str, Any]:
     """The step, the notes and the line of the flow that go with the weights."""
     d, before, after = sample.treated, sample.weights, found.weights
-    arms = [a for a, own in (((d, "treated"), "ATT"), ((~d, "comparison"), "ATC")) if estimand != own]
+    arms = weighed(d, estimand)
     left_out = tuple(
         f"{counted(count, f'{name} unit')} {'gets' if count == 1 else 'get'} no weight, having values of the "
         "covariates that nobody in the group of interest has."

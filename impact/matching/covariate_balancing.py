@@ -139,7 +139,7 @@ def _jointly(sample: Sample, over: balanced.Columns) -> tuple[balanced.Balance, 
         names = tuple(over.names[j] for j in where.kept)
         raise ValueError(balanced.cannot(what, "treated and comparison", len(rows), names, missed)) from None
     weights, gradient = np.zeros(len(s)), np.zeros(z.shape)
-    weights[rows], gradient[rows] = s[rows] * found.ratio, s[rows, None] * found.slope
+    weights[rows], gradient[rows] = s[rows] * found.ratio, (s[rows] * found.slope)[:, None] * z[rows]
     gap = np.abs(mean(over.x[d], weights[d]) - mean(over.x[~d], weights[~d]))
     assert (gap <= balanced.EXACT * np.sqrt(variance(over.x, s, unbiased=False)) + 1e-300).all(), "balanced"
     nuisance = Nuisance(found.influence(-weights[:, None] * z), gradient)

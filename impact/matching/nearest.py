@@ -148,10 +148,10 @@ def match(
 
 
 def _refuse(sample: Sample, ratio: int, caliper: float | None, scale: str, order: str | None) -> None:
-    if sample.study.estimand == "ATE":
+    if sample.study.estimand not in ("ATT", "ATC"):
         raise ValueError(
-            "Nearest-neighbour matching was asked for the ATE, but it finds partners for one arm only: revise the "
-            "study's estimand to 'ATT' or 'ATC', or use propensity.weight, which has an ATE."
+            f"Nearest-neighbour matching was asked for the {sample.study.estimand}, but it finds partners for one arm "
+            "only: revise the study's estimand to 'ATT' or 'ATC', or use propensity.weight, which has the others."
         )
     if isinstance(ratio, bool) or not isinstance(ratio, int | np.integer) or ratio < 1:
         raise ValueError(f"`ratio` is {ratio!r}, and is a whole number of partners from 1 on: set ratio=1, 2 or more.")
