@@ -62,9 +62,9 @@ def columns(sample: Sample, what: str, moments: int, tolerance: float, estimand:
     x, names = _powers(x, names, sample.weights > 0, moments)
     if not tolerance:
         return Columns(x, names)
-    spread, scores = _spread(x, sample, estimand)
+    width, scores = spread(x, sample, estimand)
     share = tolerance / 2 if estimand == "ATE" else tolerance  # each arm comes half the way
-    return Columns(x, names, share * spread, share * scores)
+    return Columns(x, names, share * width, share * scores)
 
 
 def _mirror(pair: Array) -> bool:
@@ -85,7 +85,7 @@ def _powers(x: Array, names: tuple[str, ...], used: Array, moments: int) -> tupl
     return np.column_stack(blocks), tuple(words)
 
 
-def _spread(x: Array, sample: Sample, estimand: str) -> tuple[Array, Array]:
+def spread(x: Array, sample: Sample, estimand: str) -> tuple[Array, Array]:
     """(k,) standard deviations in the group of interest (the two arms' average for the ATE), and (n, k) scores."""
     d, s = sample.treated, sample.weights
     groups = {"ATT": [d], "ATC": [~d]}.get(estimand, [d, ~d])
@@ -95,8 +95,8 @@ def _spread(x: Array, sample: Sample, estimand: str) -> tuple[Array, Array]:
         one = variance(x, w, unbiased=False)
         square += one / len(groups)
         scores += w[:, None] * ((x - mean(x, w)) ** 2 - one) / w.sum() / len(groups)
-    spread = np.sqrt(square)
-    return spread, scores / (2 * np.where(spread > 0, spread, 1.0))
+    root = np.sqrt(square)
+    return root, scores / (2 * np.where(root > 0, root, 1.0))
 
 
 class Balance(NamedTuple):
