@@ -70,12 +70,23 @@ def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
     sample, chosen = balanced.asked(sample, estimand, ("ATT", "ATC", "ATE"), WHAT)
     covariates(sample, WHAT)
     d, s = sample.treated, sample.weights
-    used = s > 0
-    if used.sum() > MOST:
+    if (s > 0).sum() > MOST:
         raise ValueError(
-            f"{WHAT} was asked of {int(used.sum()):,} units, and holds the distance of each to each, which is feasible "
-            f"to {MOST:,}: draw a part of the units, or use entropy.weight, balancing moments up to the third."
+            f"{WHAT} was asked of {int((s > 0).sum()):,} units, and holds the distance of each to each, which is "
+            f"feasible to {MOST:,}: draw a part of the units, or use entropy.weight, balancing moments up to the third."
         )
+    # In an order of their own, so that rounding in a large system does not hang on where the rows stood.
+    order = np.lexsort((s, d, *sample.characteristics.T))
+    weights, nuisance = _weigh(sample.take(order), chosen)
+    place = np.argsort(order)
+    found = balanced.Balance(weights[place], Nuisance(*(part[place] for part in nuisance)), {}, {})
+    how = "energy balancing, the covariates' joint distribution brought as close as it goes"
+    return sample.reweight(found.weights, nuisance=found.nuisance, **balanced.about(sample, found, chosen, how))
+
+
+def _weigh(sample: Sample, chosen: str) -> tuple[Array, Nuisance]:
+    d, s = sample.treated, sample.weights
+    used = s > 0
     spread, spread_scores = balanced.spread(sample.characteristics, sample, "ATE")
     target = used & {"ATT": d, "ATC": ~d}.get(chosen, used)
     mass = s[target].sum()
@@ -89,7 +100,4 @@ def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
         gradient[found.rows, :-1] = mass * found.slope
         gradient[found.rows, -1] = found.share
         parts.append((np.column_stack([found.influence, s * target - weights * arm]), gradient))
-    nuisance = Nuisance(*(np.hstack(both) for both in zip(*parts, strict=True)))
-    found_all = balanced.Balance(weights, nuisance, {}, {})
-    how = "energy balancing, the covariates' joint distribution brought as close as it goes"
-    return sample.reweight(weights, nuisance=nuisance, **balanced.about(sample, found_all, chosen, how))
+    return weights, Nuisance(*(np.hstack(both) for both in zip(*parts, strict=True)))
