@@ -13,6 +13,8 @@ ESTIMANDS = {
     "ATT": "average effect on the treated (ATT)",
     "ATC": "average effect on the comparison group, had it been treated (ATC)",
     "ATE": "average effect on everybody eligible (ATE)",
+    "ATO": "average effect on the overlap population, those likeliest to have been in either arm (ATO)",
+    "ATM": "average effect on those whom matching one to one would keep (ATM)",
 }
 
 
@@ -173,7 +175,8 @@ class Study:
         Rule in words to rule on columns: ``{"aged 30 or over": "age >= 30"}``.
     time_zero, follow_up : str
         In words.
-    estimand : ``"ATT"``, ``"ATC"`` or ``"ATE"``
+    estimand : ``"ATT"``, ``"ATC"`` or ``"ATE"``; ``"ATO"`` or ``"ATM"`` if overlap is thin
+        The last two are defined by weights, and need :func:`impact.matching.propensity.weight`.
     cluster : column, optional
         Units of one cluster are not independent (households, offices, areas).
     weights : column, optional

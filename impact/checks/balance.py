@@ -24,7 +24,7 @@ def balance(sample: Sample, *, threshold: float = 0.1, by: str | None = None, de
         (mean of the treated - mean of the comparison group) / s,
 
     where s is fixed before the design: the standard deviation among the treated (ATT), among the
-    comparison units (ATC), or the root of the two variances' average (ATE). For a column of
+    comparison units (ATC), or the root of the two variances' average (any other). For a column of
     zeros and ones the variance is p (1 - p); otherwise it is the weighted sample variance.
     These are MatchIt's conventions.
 

@@ -23,7 +23,7 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
     The probability is the propensity score P(treated | covariates), from the design if it
     estimated one, else by logistic regression. A unit is outside the overlap when no unit of the
     other arm has a score as low, or as high, as its own. For the ATT the treated are judged,
-    for the ATC the comparison units, for the ATE both.
+    for the ATC the comparison units, otherwise both.
 
     **Assumptions**: the score is well estimated; units outside are the visible part of the problem.
 

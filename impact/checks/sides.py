@@ -18,7 +18,7 @@ MOST_LEVELS = 50
 
 def judged(sample: Sample) -> tuple[str, ...]:
     """The sides whose units the effect is about."""
-    return {"ATT": ("treated",), "ATC": ("comparison",), "ATE": ("treated", "comparison")}[sample.study.estimand]
+    return {"ATT": ("treated",), "ATC": ("comparison",)}.get(sample.study.estimand, ("treated", "comparison"))
 
 
 def levels(sample: Sample, term: str) -> list[tuple[str, Array]]:

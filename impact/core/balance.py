@@ -29,7 +29,7 @@ def deviation(x: Array, d: Array, w: Array, estimand: str) -> Array:
         biased, unbiased = (moments.variance(x[arm], w[arm], unbiased=u) for u in (False, True))
         return np.where(flat, biased, unbiased)
 
-    if estimand == "ATE":
+    if estimand not in ("ATT", "ATC"):
         return np.sqrt((spread(d) + spread(~d)) / 2)
     return np.sqrt(spread(d if estimand == "ATT" else ~d))
 

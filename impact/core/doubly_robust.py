@@ -1,10 +1,10 @@
 """Mean outcomes with and without treatment, by regression, by weighting, or by both.
 
 Write d for treatment, w for the weights of the rows, t for the population of interest (the
-treated for "ATT", the comparison for "ATC", everyone for "ATE"), m_a(x) for the linear regression of
-y on x in arm a, and r_a(x) for how many of the population of interest there are for each of arm a
-(the odds of treatment for the comparison and the ATT; one over the probability of its arm for the
-ATE). The mean outcome of the population t under arm a is
+treated for "ATT", the comparison for "ATC", everyone for "ATE", and for "ATO" and "ATM", which the
+weights w define), m_a(x) for the linear regression of y on x in arm a, and r_a(x) for how many of
+the population of interest there are for each of arm a (the odds of treatment for the comparison and
+the ATT; one over the probability of its arm for the ATE). The mean outcome of the population t under arm a is
 
     "reg"   mean_t(m_a)
     "ipw"   mean_{a, r}(y)
@@ -31,7 +31,7 @@ from impact.core.moments import mean, mean_scores
 Array = np.ndarray
 
 METHODS = ("dr", "reg", "ipw")
-ESTIMANDS = ("ATT", "ATC", "ATE")
+ESTIMANDS = ("ATT", "ATC", "ATE", "ATO", "ATM")
 
 
 class Levels(NamedTuple):
@@ -83,7 +83,7 @@ def levels(
             f"The estimands are {', '.join(ESTIMANDS)} and the methods {', '.join(METHODS)}."
         )
     d = np.asarray(d, bool)
-    target = {"ATT": d, "ATC": ~d, "ATE": np.ones(len(d), bool)}[estimand]
+    target = {"ATT": d, "ATC": ~d}.get(estimand, np.ones(len(d), bool))
     propensity = None if method == "reg" else logit(d, x, w, names)
     outcome: dict[bool, LinearFit] = {}
     found = {}

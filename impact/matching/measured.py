@@ -79,6 +79,11 @@ class Measured:
 def measured(sample: Sample, outcome: Names) -> Measured:
     """The outcomes asked for, all of the study's if none is named. Refuses studies without two arms."""
     _ = sample.arms  # refuses staggered adoption in words
+    if sample.study.estimand in ("ATO", "ATM") and sample.nuisance is None:
+        raise ValueError(
+            f"The study asks for the {sample.study.estimand}, an effect on a group that weights define, and this "
+            "sample has no such weights: take it through propensity.weight first, or revise the estimand."
+        )
     outcomes = sample.measured(outcome)
     blocks = [np.asarray(sample.outcome(o.name), float) for o in outcomes]
     blocks = [b.reshape(len(sample), -1) for b in blocks]

@@ -223,10 +223,10 @@ def _refuse(
     order: str | None,
     ties: str,
 ) -> None:
-    if sample.study.estimand == "ATE":
+    if sample.study.estimand not in ("ATT", "ATC"):
         raise ValueError(
-            "Nearest-neighbour matching was asked for the ATE, but it finds partners for one arm only: revise the "
-            "study's estimand to 'ATT' or 'ATC', or use propensity.weight, which has an ATE."
+            f"Nearest-neighbour matching was asked for the {sample.study.estimand}, but it finds partners for one arm "
+            "only: revise the study's estimand to 'ATT' or 'ATC', or use propensity.weight, which has the others."
         )
     if caliper is not None and not caliper > 0:
         raise ValueError(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from impact.core.doubly_robust import ratios
-from impact.core.moments import effective_size
+from impact.core.logit import LogitFit
+from impact.matching import balanced
 from impact.matching.treatment import certainty, propensity
 from impact.sample import Nuisance, Sample
-from impact.show.words import counted, listing
+from impact.show.words import listing
 from impact.study import ESTIMANDS
 
 Array = np.ndarray
@@ -19,6 +18,8 @@ WAYS = {
     "ATT": "the comparison group weighted by its odds of treatment",
     "ATC": "the treated weighted by their odds of comparison",
     "ATE": "each arm weighted by one over the probability of being in it",
+    "ATO": "each arm weighted by the probability of being in the other",
+    "ATM": "each arm weighted by the smaller of the two probabilities over that of being in it",
 }
 
 
@@ -30,17 +31,24 @@ def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
 
         ATT   s for the treated, s e / (1 - e) for the comparison group;
         ATC   s (1 - e) / e for the treated, s for the comparison group;
-        ATE   s / e for the treated, s / (1 - e) for the comparison group.
+        ATE   s / e for the treated, s / (1 - e) for the comparison group;
+        ATO   s (1 - e) for the treated, s e for the comparison group (overlap weights);
+        ATM   s min(e, 1 - e) / e and s min(e, 1 - e) / (1 - e) (matching weights).
 
-    That the probabilities are estimated is carried into the standard errors of everything that
-    follows.
+    They are scaled as written, and every mean that follows divides by their sum in its arm, so that
+    stabilised weights, s P(arm) / P(arm | x), give the same. The last two never exceed s, so that no unit can
+    carry an estimate: where overlap is thin they ask for the effect on those who could have been in either
+    arm, instead of leaning on few. Overlap weights balance the covariates' means exactly; matching weights
+    have a kink at e = 1/2, which is taken as smooth.
+
+    That the probabilities are estimated is carried into the standard errors of everything that follows.
 
     **Assumptions**: no unmeasured confounding; overlap; the logistic model of treatment is right.
 
     Parameters
     ----------
     sample : Sample
-    estimand : "ATT", "ATC" or "ATE", optional
+    estimand : "ATT", "ATC", "ATE", "ATO" or "ATM", optional
         The study's, if left out; another one is written into the sample's study.
 
     Returns
@@ -53,7 +61,7 @@ def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
     ValueError
         An unknown estimand; no covariates; covariates that tell the arms apart without error.
 
-    **References**: hirano2003; lunceford2004.
+    **References**: hirano2003; lunceford2004; li2018; li2013.
 
     Examples
     --------
@@ -67,38 +75,48 @@ def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
     >>> len(means.difference(sample).value)
     1
     """
-    asked = sample.study.estimand if estimand is None else estimand
-    if asked not in ESTIMANDS:
-        raise ValueError(f"The estimand {estimand!r} was asked for: choose among {', '.join(ESTIMANDS)}.")
+    sample, asked = balanced.asked(sample, estimand, ESTIMANDS, "Weighting by the propensity score")
     fit = propensity(sample, "Weighting by the propensity score")
     d, w = sample.treated, sample.weights
-    target = {"ATT": d, "ATC": ~d, "ATE": np.ones(len(d), bool)}[asked]
-    ratio, slope = np.ones(len(d)), np.zeros(len(d))
-    for arm in (True, False):
-        if asked != ("ATT" if arm else "ATC"):
-            mine = d == arm
-            ratio[mine], slope[mine] = (part[mine] for part in ratios(fit, arm, target))
+    ratio, slope = _ratios(fit, d, asked)
     weights = w * ratio
-    if asked != sample.study.estimand:
-        sample = replace(sample, study=sample.study.revise(estimand=asked))
-    arms = ((d, "treated", asked != "ATT"), (~d, "comparison", asked != "ATC"))
+    arms = balanced.weighed(d, asked)
     return sample.reweight(
         weights,
         nuisance=Nuisance(fit.influence, fit.design * (w * slope)[:, None]),
         score=fit.probability,
         step=f"weighted for the {asked} by propensity score (logistic regression): {WAYS[asked]}; "
-        + listing(_worth(weights, arm, w, name) for arm, name, weighed in arms if weighed),
+        + listing(balanced.worth(weights, arm, w, name) for arm, name in arms),
         notes=(
             *certainty(fit.separated, _consequence(asked, fit.separated.treated, fit.separated.comparison)),
-            *(note for arm, name, weighed in arms if weighed for note in _heavy(weights, arm, name)),
+            *(note for arm, name in arms for note in balanced.heavy(weights, arm, name)),
         ),
         flow="with a weight" if ((weights == 0) & (w > 0)).any() else None,
     )
 
 
+def _ratios(fit: LogitFit, d: Array, estimand: str) -> tuple[Array, Array]:
+    """(n,) the weight over the sampling weight, and its slope in the logit."""
+    ratio, slope = np.ones(len(d)), np.zeros(len(d))
+    target = {"ATT": d, "ATC": ~d}.get(estimand, np.ones(len(d), bool))
+    for arm in (True, False):
+        if estimand == ("ATT" if arm else "ATC"):
+            continue
+        mine = d == arm
+        over, change = ratios(fit, arm, target)  # one over the probability of the own arm, for the ATE
+        if estimand == "ATO":  # the probability of the other arm, 1 - 1 / over
+            over, change = 1 - 1 / over, change / over**2
+        elif estimand == "ATM":  # the odds of the other arm, where these are below one
+            over, change = np.minimum(over - 1, 1.0), np.where(over < 2, change, 0.0)
+        ratio[mine], slope[mine] = over[mine], change[mine]
+    return ratio, slope
+
+
 def _consequence(estimand: str, treated: int, comparison: int) -> str:
     """What certainty of the arm does: whom nobody can stand in for, and who gets no weight."""
     target, other = (comparison, treated) if estimand == "ATC" else (treated, comparison)
+    if estimand in ("ATO", "ATM"):
+        return f"{target + other:,} get no weight, being unlike anybody in the other arm."
     alone = target + other if estimand == "ATE" else target
     said = []
     if alone:
@@ -106,27 +124,3 @@ def _consequence(estimand: str, treated: int, comparison: int) -> str:
     if estimand != "ATE" and other:
         said.append(f"{other:,} get no weight, being unlike anybody in the group of interest")
     return "; ".join(said) + "."
-
-
-def _worth(weights: Array, arm: Array, before: Array, name: str) -> str:
-    count = int((arm & (before > 0)).sum())
-    return f"{count:,} {name} units are worth {effective_size(weights[arm]):,.0f} of equal weight"
-
-
-def _heavy(weights: Array, arm: Array, name: str) -> tuple[str, ...]:
-    """A note when few units carry much of an arm: one more than a tenth, or a twentieth of them more than half."""
-    mine = np.sort(weights[arm & (weights > 0)])[::-1]
-    if len(mine) < 2:
-        return ()
-    share = np.cumsum(mine) / mine.sum()
-    few = int(np.ceil(len(mine) / 20))
-    if share[0] > 0.1:
-        told = f"One of the {len(mine):,} {name} units carries {100 * share[0]:.0f}%"
-    elif share[few - 1] > 0.5:
-        told = f"{counted(few, 'unit')} of the {len(mine):,} {name} units carry {100 * share[few - 1]:.0f}%"
-    else:
-        return ()
-    return (
-        f"{told} of the arm's weight: the estimate leans on very few. Look at overlap, drop covariates that all but "
-        "decide treatment, or match within a caliper.",
-    )

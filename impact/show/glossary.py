@@ -28,7 +28,9 @@ GLOSSARY: dict[str, Entry] = {
     "subgroup": Entry("Subgroup", "The part of the sample that the value is for."),
     "method": Entry("Method", "How the value was estimated."),
     "design": Entry("Design", "How comparison units were chosen or weighted."),
-    "estimand": Entry("Estimand", "Whose effect is estimated: the treated (ATT), the comparison (ATC) or all (ATE)."),
+    "estimand": Entry(
+        "Estimand", "Whose effect: the treated's (ATT), the comparison's (ATC), everyone's (ATE), the overlap's (ATO)."
+    ),
     "provider": Entry("Provider", "Who delivered the service."),
     "region": Entry("Region", "Where the service was delivered."),
     # Values: what an estimate says.

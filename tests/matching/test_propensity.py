@@ -35,8 +35,8 @@ def test_another_estimand_is_written_into_the_study():
     weighted = propensity.weight(sample, estimand="ATE")
     assert weighted.study.estimand == "ATE" and sample.study.estimand == "ATT"
     assert means.difference(weighted).index["term"].tolist() == ["ATE"]
-    with pytest.raises(ValueError, match="'ATO' was asked for: choose among ATT, ATC, ATE"):
-        propensity.weight(sample, estimand="ATO")
+    with pytest.raises(ValueError, match="'LATE' was asked for: choose among ATT, ATC, ATE"):
+        propensity.weight(sample, estimand="LATE")
 
 
 @quiet
