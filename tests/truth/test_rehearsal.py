@@ -75,10 +75,10 @@ def test_planted_effects_on_jobs_are_found():
     """Zeros and ones: turned outcomes add up to the planted effect, for the group that the study asks for."""
     for estimand in ("ATT", "ATC", "ATE"):
         rng = np.random.default_rng(7)
-        sample = register(rng, n=4000)
+        sample = register(rng, n=1500)
         rows = pd.DataFrame({"id": sample.unit, "d": sample.treated.astype(int), "x": sample.covariates[:, 0],
                              "z": sample.covariates[:, 1], "y": (sample.outcome() > 0.5).astype(int)})  # fmt: skip
         binary = emulate(STUDY.revise(estimand=estimand), rows)
         named = {"doubly robust": doubly_robust.difference}
-        table = rehearsal(binary, estimators=named, size=[0.0, 0.1, -0.1], draws=300).tidy()
-        assert (table["bias"].abs() < 3 * table["spread"] / np.sqrt(300) + 0.003).all(), table
+        table = rehearsal(binary, estimators=named, size=[0.0, 0.1, -0.1], draws=150).tidy()
+        assert (table["bias"].abs() < 3 * table["spread"] / np.sqrt(150) + 0.003).all(), table
