@@ -69,7 +69,7 @@ class _Cells:
         self.points, self.queue, self.tolerance = points, queue, tolerance
         self.matchit = tie is None
         self.tie = np.arange(len(points)) if tie is None else tie
-        self.place = np.argsort(np.argsort(points[:, 0], kind="stable")) if self.matchit else None
+        self.place = np.argsort(np.argsort(points[:, 0], kind="stable")) if self.matchit else np.empty(0, int)
         self.meets = None if conditions is None else conditions.test()
         self.replace = replace
         # One more than wanted shows whether the last has equals; others look further, past the taken and the unfit.

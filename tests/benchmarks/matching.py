@@ -1,4 +1,4 @@
-"""How long matching takes, beside the time to sort as many numbers and beside others: python tests/benchmarks/matching.py
+"""How long matching takes, beside the time to sort as many rows: python tests/benchmarks/matching.py
 
 Whole calls, from a table to a matched sample, in CPU seconds (best of three), with peak memory, each
 size in a process of its own. Ten covariates, one of them a factor to match on exactly. pymatchit-causal
@@ -36,7 +36,8 @@ def table(treated: int, seed: int = 0) -> pd.DataFrame:
     arm = np.zeros(n, int)
     arm[np.argsort(-pull)[:treated]] = 1
     made = pd.DataFrame(x, columns=[f"x{j}" for j in range(9)])
-    return made.assign(region=np.array(list("abcde"))[region], id=np.arange(n), arm=arm, y=x.sum(axis=1) + r.normal(size=n))
+    y = x.sum(axis=1) + r.normal(size=n)
+    return made.assign(region=np.array(list("abcde"))[region], id=np.arange(n), arm=arm, y=y)
 
 
 def study() -> Any:
