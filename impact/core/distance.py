@@ -63,14 +63,14 @@ def _wide(x: Array) -> type:
 
 
 def _mean(x: Array, w: Array) -> Array:
-    wide = x.astype(_wide(x))
+    wide: Array = x.astype(_wide(x))
     heavy = w.astype(wide.dtype)
     first = heavy @ wide / heavy.sum()
     return np.asarray(first + heavy @ (wide - first) / heavy.sum(), float)
 
 
 def _covariance(centred: Array, w: Array) -> Array:
-    wide = centred.astype(_wide(centred))
+    wide: Array = centred.astype(_wide(centred))
     return np.asarray((wide * (w / w.mean())[:, None]).T @ wide / (len(w) - 1), float)
 
 

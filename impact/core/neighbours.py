@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -163,7 +163,7 @@ class _Shelf:
         conditions: Conditions | None,
     ) -> None:
         # No arrays: reading single numbers from them is what a Python loop would spend its time on.
-        self.score = memoryview(np.ascontiguousarray(score[rows], float))
+        self.score: Any = memoryview(np.ascontiguousarray(score[rows], float))  # type: ignore[arg-type]
         self.asks = list(zip(score[queue].tolist(), *(p.tolist() for p in places), strict=True))
         self.up: dict[int, int] = {}  # of taken places only
         self.down: dict[int, int] = {}

@@ -11,8 +11,8 @@ from impact.core.neighbours import Conditions, line_up, rounds
 
 Array = np.ndarray
 
-FIRST = 8
-"""Cells a focal row looks up at first; twice as many each time that these do not suffice."""
+SPARE = 3
+"""Cells that a focal row looks up beyond those it wants; twice as many each time that these do not suffice."""
 
 
 def nearest(
@@ -46,7 +46,7 @@ def nearest(
     for group in np.unique(codes[queue]):
         mine, rows = queue[codes[queue] == group], np.flatnonzero(pool & (codes == group))
         if len(rows):
-            tree = _Cells(points, mine, rows, tie, tolerance, conditions, replace)
+            tree = _Cells(points, mine, rows, int(wanted[mine].max()), tie, tolerance, conditions, replace)
             pairs = rounds(tree, wanted[mine], 0.0 if tie is None else tolerance, closest=order == "closest")
             found.append(np.column_stack([mine[pairs[:, 0]], pairs[:, 1]]))
     return np.concatenate(found)
@@ -60,6 +60,7 @@ class _Cells:
         points: Array,
         queue: Array,
         rows: Array,
+        most: int,
         tie: Array | None,
         tolerance: float,
         conditions: Conditions | None,
@@ -68,9 +69,11 @@ class _Cells:
         self.points, self.queue, self.tolerance = points, queue, tolerance
         self.matchit = tie is None
         self.tie = np.arange(len(points)) if tie is None else tie
-        self.place = np.argsort(np.argsort(points[:, 0], kind="stable")) if self.matchit else None
+        self.place = np.argsort(np.argsort(points[:, 0], kind="stable")) if self.matchit else np.empty(0, int)
         self.meets = None if conditions is None else conditions.test()
         self.replace = replace
+        # One more than wanted shows whether the last has equals; others look further, past the taken and the unfit.
+        self.first = most + (1 if replace and conditions is None else SPARE)
         rows = rows[np.argsort(self.tie[rows], kind="stable")]
         if conditions is None:
             told = [points[rows]]
@@ -88,13 +91,13 @@ class _Cells:
         self.nodes = np.arange(len(self.members))
         self.planted = 0
         self.plant()
-        self.seen: list[Any] = list(zip(*self.ask(points[queue], FIRST), [self.planted] * len(queue), strict=True))
+        self.seen: list[Any] = list(zip(*self.ask(points[queue], self.first), [self.planted] * len(queue), strict=True))
         self.start = [0] * len(queue)
 
     def plant(self) -> None:
         from scipy.spatial import cKDTree
 
-        self.tree = cKDTree(self.points[self.heads[self.nodes]], balanced_tree=False, compact_nodes=False)
+        self.tree = cKDTree(self.points[self.heads[self.nodes]], balanced_tree=False)
         self.planted += 1
 
     def ask(self, at: Array, k: int) -> tuple[list[list[float]], list[list[int]]]:
@@ -114,7 +117,7 @@ class _Cells:
         fresh = planted != self.planted
         if not len(self.nodes) or (not fresh and len(gaps) >= len(self.nodes)):
             return False
-        (more,), (cells,) = self.ask(self.points[self.queue[[i]]], FIRST if fresh else 2 * len(gaps))
+        (more,), (cells,) = self.ask(self.points[self.queue[[i]]], self.first if fresh else 2 * len(gaps))
         # Whatever was nearer than here is gone; of equally near cells the tree may change the order.
         self.start[i] = bisect_left(more, gaps[min(self.start[i], len(gaps) - 1)] - self.tolerance)
         self.seen[i] = more, cells, self.planted

@@ -134,7 +134,9 @@ def variable_ratio(score: Array, focal: Array, pool: Array, ratio: float, fewest
     return out
 
 
-def describe(near: Mapping[str, float], near_sd: Mapping[str, float], exact: Sequence[str], apart: Sequence[str]) -> str:
+def describe(
+    near: Mapping[str, float], near_sd: Mapping[str, float], exact: Sequence[str], apart: Sequence[str]
+) -> str:
     """What partners share and where they differ, as the end of a sentence."""
     said = [f"at most {r:g} apart in `{n}`" for n, r in near.items()]
     said += [f"at most {r:g} SD apart in `{n}`" for n, r in near_sd.items()]

@@ -12,7 +12,8 @@ from impact.core import space
 from impact.core.distance import METRICS
 from impact.core.neighbours import ORDERS, Conditions, nearest
 from impact.matching.distance import WORDS, codes, conditions, describe, in_support, points, variable_ratio
-from impact.matching.treatment import Score, draw, score as scored
+from impact.matching.treatment import Score, draw
+from impact.matching.treatment import score as scored
 from impact.sample import Sample
 from impact.show.words import listing
 
@@ -171,7 +172,8 @@ def match(
         rows = np.arange(len(sample)) if tie is None else tie
         wanted = variable_ratio(value, focal, pool, ratio, fewest, most, rows)
     options: dict[str, Any] = {
-        "ratio": wanted, "replace": replace, "groups": groups, "order": order, "rng": rng, "tie": tie, "conditions": kept
+        "ratio": wanted, "replace": replace, "groups": groups, "order": order, "rng": rng, "tie": tie,
+        "conditions": kept,
     }  # fmt: skip
     if distance == "score":
         tolerance = 0.0 if ties == "matchit" else 1e-9 * float(value[live].std())
