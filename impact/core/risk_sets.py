@@ -27,7 +27,9 @@ class Counts(NamedTuple):
     rows_events: Array  # (m, K) rows with weight that leave by each cause
 
 
-def counts(time: Array, status: Array, w: Array, *, causes: int | None = None, entry: Array | None = None) -> Counts:
+def counts(
+    time: Array, status: Array, w: Array, *, causes: int | None = None, entry: Array | None = None
+) -> Counts:
     """The table that every curve here is computed from: one row for each distinct event time.
 
     ``causes`` is K; unless given, the largest status.

@@ -15,6 +15,10 @@ WHAT = "Energy balancing"
 MOST = 4000
 """Units that are balanced at once; memory grows with their square."""
 RIDGE = 1e-4
+NOTE = (
+    "Standard errors after energy balancing tend to be somewhat too small (by an eighth in simulations with 600 "
+    "units): the weights have nearly as many parameters as units."
+)
 
 
 def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
@@ -32,14 +36,15 @@ def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
     everybody. The weights of an arm add up to the sampling weights of the group of interest.
 
     **Assumptions**: no unmeasured confounding; overlap. The standard errors of what follows are the derivative through
-    the weights, with the units left without weight as they are; the paper proves none, and with few units or many
-    covariates, where a bias remains, they do not know it: read them with a doubly robust estimate beside.
+    the weights, with the units left without weight as they are; the paper proves none, and there are as many
+    parameters as units with weight. They come out too small: in simulations with 600 units and two covariates by an
+    eighth, where intervals that claim 95% covered 92%.
 
     Parameters
     ----------
     sample : Sample
-        From ``emulate``, or trimmed. At most 4,000 units with weight: five square matrices of the arm are held,
-        some 650 MB at 4,000 units, and time grows with the third power.
+        From ``emulate``, or trimmed. At most 4,000 units with weight: memory grows with their square (some 600 MB at
+        1,000 treated and 3,000 others) and time with the third power (10 seconds there).
     estimand : "ATT", "ATC" or "ATE", optional
         The study's, if left out; another one is written into the sample's study.
 
@@ -81,7 +86,8 @@ def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
     place = np.argsort(order)
     found = balanced.Balance(weights[place], Nuisance(*(part[place] for part in nuisance)), {}, {})
     how = "energy balancing, the covariates' joint distribution brought as close as it goes"
-    return sample.reweight(found.weights, nuisance=found.nuisance, **balanced.about(sample, found, chosen, how))
+    about = balanced.about(sample, found, chosen, how)
+    return sample.reweight(found.weights, nuisance=found.nuisance, **about | {"notes": (*about["notes"], NOTE)})
 
 
 def _weigh(sample: Sample, chosen: str) -> tuple[Array, Nuisance]:

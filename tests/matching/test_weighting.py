@@ -258,12 +258,27 @@ def test_options_are_refused_in_words():
         lambda s: stable.weight(s, tolerance=0.01),
         lambda s: propensity.weight(s, estimand="ATO"),
         lambda s: propensity.weight(s, estimand="ATM"),
-        energy.weight,
     ],
-    ids=["entropy", "entropy, ATE", "balancing score, ATE", "tilting, ATE", "stable", "ATO", "ATM", "energy"],
+    ids=["entropy", "entropy, ATE", "balancing score, ATE", "tilting, ATE", "stable", "ATO", "ATM"],
 )
 def test_bias_and_coverage(design):
     """300 samples of 600 with an effect of one: intervals that claim 95% cover it within three Monte Carlo errors."""
+    mean, covered, ratio, error = simulated(design)
+    assert abs(mean - 1) < 0.02 + 3 * error
+    assert abs(covered - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 300) + 0.005 and 0.9 < ratio < 1.1
+
+
+@pytest.mark.slow
+@quiet
+def test_bias_and_coverage_of_energy_balancing():
+    """The docstring's figures, within three Monte Carlo errors: unbiased, an error an eighth too small, 92% covered."""
+    mean, covered, ratio, error = simulated(energy.weight)
+    assert abs(mean - 1) < 0.02 + 3 * error
+    assert abs(covered - 0.92) < 3 * np.sqrt(0.92 * 0.08 / 300) and abs(ratio - 7 / 8) < 3 / np.sqrt(600)
+
+
+def simulated(design):
+    """The mean, the share of intervals that cover, the mean error over the spread, and the mean's own error."""
     r = np.random.default_rng(20)
     asked = study(covariates=("a", "b"), outcomes=Outcome("y"))
     found = [means.difference(design(emulate(asked, drawn(r)))) for _ in range(300)]
@@ -272,5 +287,4 @@ def test_bias_and_coverage(design):
     covered = ((low <= 1) & (1 <= high)).mean()
     ratio = np.mean([e.std_error[0] for e in found]) / value.std(ddof=1)
     print(f"mean {value.mean():.4f}, covered {covered:.3f}, error over spread {ratio:.3f}")
-    assert abs(value.mean() - 1) < 0.02 + 3 * value.std() / np.sqrt(300)
-    assert abs(covered - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 300) + 0.005 and 0.9 < ratio < 1.1
+    return value.mean(), covered, ratio, value.std() / np.sqrt(300)
