@@ -34,6 +34,26 @@ class Measured:
         labels = {"outcome": self.words, "term": np.repeat(term, len(value))} | self._when()
         return self._estimate(labels, value, scores, whose, "difference in", about)
 
+    def published(self, value: Array, covariance: Array, *, notes: tuple[str, ...] = (), **about: Any) -> Estimate:
+        """An estimate of the k effects whose (k, k) covariance is a published formula: without scores."""
+        sample, used = self.sample, self.sample.weights > 0
+        about["method"] = "; ".join(w for w in (*sample.steps, about.get("method", "")) if w)
+        estimand = sample.study.estimand
+        return Estimate.of_covariance(
+            {"outcome": self.words, "term": np.repeat(estimand, len(value))} | self._when(),
+            value,
+            covariance,
+            notes=tuple(dict.fromkeys((*notes, *sample.notes))),
+            counts={
+                "units": int(used.sum()),
+                "clusters": int(used.sum()),
+                "treated": int((used & sample.treated).sum()),
+                "comparison": int((used & ~sample.treated).sum()),
+            },
+            **self._words(ESTIMANDS[estimand], "difference in"),
+            **about,
+        )
+
     def levels(self, treated: tuple[Array, Array], comparison: tuple[Array, Array], **about: Any) -> Estimate:
         """An estimate of the k levels of each arm, from (k,) values and (n, k) scores of each."""
         value = np.concatenate([treated[0], comparison[0]])
@@ -49,18 +69,15 @@ class Measured:
     def _estimate(
         self, labels: dict[str, Array], value: Array, scores: Array, what: str, gap: str, about: dict[str, Any]
     ) -> Estimate:
-        path = bool(np.isfinite(self.time).all())
-        return Estimate.of(
-            self.sample,
-            labels,
-            value,
-            scores,
-            estimand=what[0].upper() + what[1:],
-            kind="path" if path else "points",
-            axes={"time": self.outcomes[0].per, "estimate": f"{gap} {self._quantity()}".strip()},
-            percent=self.binary,
-            **about,
-        )
+        return Estimate.of(self.sample, labels, value, scores, **{**self._words(what, gap), **about})
+
+    def _words(self, what: str, gap: str) -> dict[str, Any]:
+        return {
+            "estimand": what[0].upper() + what[1:],
+            "kind": "path" if np.isfinite(self.time).all() else "points",
+            "axes": {"time": self.outcomes[0].per, "estimate": f"{gap} {self._quantity()}".strip()},
+            "percent": self.binary,
+        }
 
     @property
     def binary(self) -> bool:
