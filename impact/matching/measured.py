@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from impact.estimate import Estimate
-from impact.sample import Sample
+from impact.sample import Sample, caution
+from impact.show.words import listing
 from impact.study import ESTIMANDS, Outcome
 
 Array = np.ndarray
@@ -33,6 +34,45 @@ class Measured:
         term = study.estimand if adjusted else "difference in means"
         labels = {"outcome": self.words, "term": np.repeat(term, len(value))} | self._when()
         return self._estimate(labels, value, scores, whose, "difference in", about)
+
+    def ratio(
+        self,
+        treated: tuple[Array, Array],
+        comparison: tuple[Array, Array],
+        *,
+        odds: bool = False,
+        adjusted: bool = True,
+        named: bool = True,
+        notes: tuple[str, ...] = (),
+        **about: Any,
+    ) -> Estimate:
+        """The ratios of the arms' k means, or of their odds, from values and scores of both: log intervals.
+
+        Outcomes without a ratio are refused if they were ``named``, and left out with a note if not.
+        """
+        (up, rise), (down, fall) = (_logs(*arm, odds) for arm in (treated, comparison))
+        exists = np.isfinite(up) & np.isfinite(down)
+        notes = (*notes, *self._without(exists, odds, named))
+        value = np.exp((up - down)[exists])
+        kind = "odds ratio" if odds else "risk ratio" if self.binary else "ratio of means"
+        labels = {"outcome": self.words, "term": np.repeat(self.sample.study.estimand if adjusted else kind, len(up))}
+        labels = {name: column[exists] for name, column in (labels | self._when()).items()}
+        words = self._words(f"{kind}, {' to '.join(self.sample.arms)}", "")
+        words |= {"scale": "log", "percent": False, "axes": {**words["axes"], "estimate": kind}, "notes": notes}
+        return Estimate.of(self.sample, labels, value, value * (rise - fall)[:, exists], **words, **about)
+
+    def _without(self, exists: Array, odds: bool, named: bool) -> tuple[str, ...]:
+        """What is said of outcomes that have no ratio, the mean of an arm being out of bounds."""
+        if exists.all():
+            return ()
+        names = listing(f"“{word}”" for word in dict.fromkeys(self.words[~exists]))
+        why = f"with a mean that is {'not between 0 and 1' if odds else 'not above 0'} in one arm: there is no ratio"
+        if named or not exists.any():
+            raise ValueError(
+                f"A ratio of {'odds' if odds else 'means'} was asked for, and {names} stands "
+                f"{why}. Ask for other outcomes or periods, or for the difference."
+            )
+        return caution([f"Left out: {names}, {why}."])
 
     def published(self, value: Array, covariance: Array, *, notes: tuple[str, ...] = (), **about: Any) -> Estimate:
         """An estimate of the k effects whose (k, k) covariance is a published formula: without scores."""
@@ -91,6 +131,13 @@ class Measured:
         units = {o.unit for o in self.outcomes}
         unit = f" ({units.pop()})" if len(units) == 1 and "" not in units else ""
         return (self.outcomes[0].words if len(self.outcomes) == 1 else "mean") + unit
+
+
+def _logs(mean: Array, scores: Array, odds: bool) -> tuple[Array, Array]:
+    """Logarithms of means, or of their odds, and their scores; not finite where there is none."""
+    left = 1 - mean if odds else np.ones_like(mean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(mean / left), scores / (mean * left if odds else mean)
 
 
 def measured(sample: Sample, outcome: Names) -> Measured:
