@@ -57,7 +57,7 @@ class Measured:
         kind = "odds ratio" if odds else "risk ratio" if self.binary else "ratio of means"
         labels = {"outcome": self.words, "term": np.repeat(self.sample.study.estimand if adjusted else kind, len(up))}
         labels = {name: column[exists] for name, column in (labels | self._when()).items()}
-        words = self._words(f"{kind}, {' to '.join(self.sample.arms)}", "")
+        words = self.words_of(f"{kind}, {' to '.join(self.sample.arms)}", "")
         words |= {"scale": "log", "percent": False, "axes": {**words["axes"], "estimate": kind}, "notes": notes}
         return Estimate.of(self.sample, labels, value, value * (rise - fall)[:, exists], **words, **about)
 
@@ -76,7 +76,7 @@ class Measured:
 
     def published(self, value: Array, covariance: Array, *, notes: tuple[str, ...] = (), **about: Any) -> Estimate:
         """An estimate of the k effects whose (k, k) covariance is a published formula: without scores."""
-        sample, used = self.sample, self.sample.weights > 0
+        sample = self.sample
         about["method"] = "; ".join(w for w in (*sample.steps, about.get("method", "")) if w)
         estimand = sample.study.estimand
         return Estimate.of_covariance(
@@ -84,13 +84,8 @@ class Measured:
             value,
             covariance,
             notes=tuple(dict.fromkeys((*notes, *sample.notes))),
-            counts={
-                "units": int(used.sum()),
-                "clusters": int(used.sum()),
-                "treated": int((used & sample.treated).sum()),
-                "comparison": int((used & ~sample.treated).sum()),
-            },
-            **self._words(ESTIMANDS[estimand], "difference in"),
+            counts=self.counts(int((sample.weights > 0).sum())),
+            **self.words_of(ESTIMANDS[estimand], "difference in"),
             **about,
         )
 
@@ -103,15 +98,26 @@ class Measured:
         labels |= {name: np.tile(column, 2) for name, column in self._when().items()}
         return self._estimate(labels, value, scores, "mean outcome by arm", "", about)
 
+    def counts(self, clusters: int) -> dict[str, int]:
+        """Units, clusters and arms behind an estimate without scores."""
+        used, treated = self.sample.weights > 0, self.sample.treated
+        arms = {"treated": int((used & treated).sum()), "comparison": int((used & ~treated).sum())}
+        return {"units": int(used.sum()), "clusters": clusters, **arms}
+
+    def labels(self) -> dict[str, Array]:
+        """The outcome, and the period where there are any, of each column."""
+        return {"outcome": self.words} | self._when()
+
     def _when(self) -> dict[str, Array]:
         return {"time": self.time} if np.isfinite(self.time).any() else {}
 
     def _estimate(
         self, labels: dict[str, Array], value: Array, scores: Array, what: str, gap: str, about: dict[str, Any]
     ) -> Estimate:
-        return Estimate.of(self.sample, labels, value, scores, **{**self._words(what, gap), **about})
+        return Estimate.of(self.sample, labels, value, scores, **{**self.words_of(what, gap), **about})
 
-    def _words(self, what: str, gap: str) -> dict[str, Any]:
+    def words_of(self, what: str, gap: str) -> dict[str, Any]:
+        """What the values are called and how they are drawn."""
         return {
             "estimand": what[0].upper() + what[1:],
             "kind": "path" if np.isfinite(self.time).all() else "points",
