@@ -55,7 +55,8 @@ class Measured:
         notes = (*notes, *self._without(exists, odds, named))
         value = np.exp((up - down)[exists])
         kind = "odds ratio" if odds else "risk ratio" if self.binary else "ratio of means"
-        labels = {"outcome": self.words, "term": np.repeat(self.sample.study.estimand if adjusted else kind, len(up))}
+        term = self.sample.study.estimand if adjusted else "odds ratio" if odds else "ratio"
+        labels = {"outcome": self.words, "term": np.repeat(term, len(up))}
         labels = {name: column[exists] for name, column in (labels | self._when()).items()}
         words = self.words_of(f"{kind}, {' to '.join(self.sample.arms)}", "")
         words |= {"scale": "log", "percent": False, "axes": {**words["axes"], "estimate": kind}, "notes": notes}

@@ -71,7 +71,8 @@ def difference(
     >>> len(quantiles.difference(sample, quantiles=[0.5], draws=20).value)
     1
     """
-    asked, (value, drawn) = measured(sample, outcome), _both(sample, outcome, quantiles, draws, rng)
+    asked = measured(sample, outcome)
+    value, drawn = _both(asked, quantiles, draws, rng)
     adjusted = bool(sample.steps)
     whose = ESTIMANDS[sample.study.estimand].replace("average effect", "effect") if adjusted else "arms as they are"
     about = asked.words_of(f"difference in quantiles, {whose}", "difference in quantiles of")
@@ -106,15 +107,16 @@ def levels(
 
     **References**: firpo2007; rubin1981; abadie2008.
     """
-    asked, (value, drawn) = measured(sample, outcome), _both(sample, outcome, quantiles, draws, rng)
+    asked = measured(sample, outcome)
+    value, drawn = _both(asked, quantiles, draws, rng)
     arms = np.repeat(list(sample.arms), value.shape[1])
     about = asked.words_of("quantiles of the outcome by arm", "quantiles of")
     return _estimate(asked, {"group": arms}, quantiles, value.ravel(), np.hstack([*drawn]), about)
 
 
-def _both(sample: Sample, outcome: Names, at: Sequence[float], draws: int, rng: Any) -> tuple[Array, Array]:
+def _both(asked: Measured, at: Sequence[float], draws: int, rng: Any) -> tuple[Array, Array]:
     """Quantiles of both arms (2, q k) and their draws (2, B, q k), outcome by outcome."""
-    y, shares = measured(sample, outcome).values, np.asarray(at, float).ravel()
+    sample, y, shares = asked.sample, asked.values, np.asarray(at, float).ravel()
     _refuse(sample, shares, draws)
     n, nuisance = len(sample), sample.nuisance
     blocks = resampling.redrawn(

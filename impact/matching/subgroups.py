@@ -75,6 +75,7 @@ def effects(
     3
     """
     found, parts = _parts(sample, term)
+    _refuse_lone_arms(sample, parts)
     notes = caution(_split(sample, parts))
     asked = [("everybody", _asked(estimator, sample, outcome, "everybody"))]
     asked += [(name, _asked(estimator, _only(sample, mine), outcome, name)) for name, mine in parts.items()]
@@ -139,6 +140,16 @@ def _asked(estimator: Estimator, sample: Sample, outcome: Names, name: str) -> E
             "is not known: use one with scores, or give it samples of one subgroup each."
         )
     return e
+
+
+def _refuse_lone_arms(sample: Sample, parts: dict[str, Array]) -> None:
+    for name, mine in parts.items():
+        for words, arm in sample.arms.items():
+            if not (mine & arm & (sample.weights > 0)).any():
+                raise ValueError(
+                    f"Subgroups were asked for, and “{name}” has no unit of the arm “{words}” with weight: join levels, "
+                    "or leave these units out by a rule of eligibility."
+                )
 
 
 def _labels(e: Estimate) -> dict[str, Array]:
