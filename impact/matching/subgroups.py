@@ -147,8 +147,8 @@ def _refuse_lone_arms(sample: Sample, parts: dict[str, Array]) -> None:
         for words, arm in sample.arms.items():
             if not (mine & arm & (sample.weights > 0)).any():
                 raise ValueError(
-                    f"Subgroups were asked for, and “{name}” has no unit of the arm “{words}” with weight: join levels, "
-                    "or leave these units out by a rule of eligibility."
+                    f"Subgroups were asked for, and “{name}” has no unit of the arm “{words}” with weight: join "
+                    "levels, or leave these units out by a rule of eligibility."
                 )
 
 

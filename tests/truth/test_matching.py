@@ -97,7 +97,7 @@ CASES = {
 }  # fmt: skip
 
 
-CASES["eight matches, not adjusted"] = ("ATT", "difference", matched(matches=8))
+CASES["64 matches, not adjusted"] = ("ATT", "difference", matched(matches=64))
 
 
 def one(seed):
@@ -143,6 +143,6 @@ def test_intervals_cover(runs, name):
 
 def test_without_adjustment_a_bias_is_left(runs):
     """Abadie and Imbens (2006): with two continuous covariates the distance between partners costs coverage."""
-    bias, spread, stated, covered = judged(runs, "eight matches, not adjusted")
+    bias, spread, stated, covered = judged(runs, "64 matches, not adjusted")
     print(f"not adjusted: bias {bias.round(4)}, spread {spread.round(4)}, stated {stated.round(4)}, covered {covered}")
     assert (np.abs(bias) > 0.5 * spread).all() and (covered < 0.93).all()
