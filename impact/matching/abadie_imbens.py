@@ -132,7 +132,8 @@ def difference(
         bias_adjust=bias_adjust,
         variance_matches=variance_matches,
     )
-    covariance, notes = found.covariance, []
+    covariance = found.covariance
+    notes: list[str] = []
     if by is not None:
         plain = matched_sets.cells(x, w, "mahalanobis")
         size = 1 + (variance_matches or 1)
