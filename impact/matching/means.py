@@ -100,6 +100,82 @@ def means(sample: Sample, *, outcome: Names = None) -> Estimate:
     return asked.levels(*_arms(asked), method="weighted means" if sample.steps else "means", references=("abadie2022",))
 
 
+def risk_ratio(sample: Sample, *, outcome: Names = None) -> Estimate:
+    """How many times as high the mean outcome is among the treated as in the comparison group.
+
+        [sum(w d y) / sum(w d)] / [sum(w (1 - d) y) / sum(w (1 - d))]
+
+    For an outcome that is yes or no the means are risks. Intervals are symmetric on the logarithmic scale.
+
+    **Assumptions**: those of :func:`difference`; the means of both arms are above zero.
+
+    Parameters
+    ----------
+    sample : Sample
+    outcome : str or several, optional
+        Which measured outcomes; if left out, all of the study's that have a ratio.
+
+    Returns
+    -------
+    Estimate
+        A value for each outcome, and for each period of an outcome over time.
+
+    Raises
+    ------
+    ValueError
+        As :func:`difference`; an outcome asked for whose mean is not above zero in both arms.
+
+    **References**: norton2018.
+    """
+    asked = measured(sample, outcome)
+    return asked.ratio(
+        *_arms(asked),
+        named=outcome is not None,
+        adjusted=bool(sample.steps),
+        method="ratio of means" if sample.steps else "ratio of means, nothing adjusted for",
+        references=("norton2018",),
+    )
+
+
+def odds_ratio(sample: Sample, *, outcome: Names = None) -> Estimate:
+    """How many times as high the odds of an outcome that is yes or no are among the treated as in the comparison group.
+
+        [p_1 / (1 - p_1)] / [p_0 / (1 - p_0)],    p_1 and p_0 the weighted means of the arms
+
+    It is the ratio of marginal odds, not the coefficient of a logistic regression, which is a ratio within
+    people of the same covariates and farther from one. Intervals are symmetric on the logarithmic scale.
+
+    **Assumptions**: those of :func:`difference`; the means of both arms are between zero and one.
+
+    Parameters
+    ----------
+    sample : Sample
+    outcome : str or several, optional
+        Which measured outcomes; if left out, all of the study's that have odds.
+
+    Returns
+    -------
+    Estimate
+        A value for each outcome, and for each period of an outcome over time.
+
+    Raises
+    ------
+    ValueError
+        As :func:`difference`; an outcome asked for whose mean is not between zero and one in both arms.
+
+    **References**: norton2018.
+    """
+    asked = measured(sample, outcome)
+    return asked.ratio(
+        *_arms(asked),
+        odds=True,
+        named=outcome is not None,
+        adjusted=bool(sample.steps),
+        method="ratio of odds" if sample.steps else "ratio of odds, nothing adjusted for",
+        references=("norton2018",),
+    )
+
+
 def _arms(asked: Measured) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Value and scores of the treated's means, and of the comparison group's."""
     y, d, w = asked.values, asked.sample.treated, asked.sample.weights

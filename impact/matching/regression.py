@@ -89,6 +89,84 @@ def means(sample: Sample, *, outcome: Names = None) -> Estimate:
     )
 
 
+def risk_ratio(sample: Sample, *, outcome: Names = None) -> Estimate:
+    """How many times as high the mean outcome is with treatment as without, in the group of interest.
+
+        mean of m_1(x) / mean of m_0(x) over the group of interest
+
+    For an outcome that is yes or no the means are risks. Intervals are symmetric on the logarithmic scale.
+
+    **Assumptions**: those of :func:`difference`; the means of both arms are above zero.
+
+    Parameters
+    ----------
+    sample : Sample
+    outcome : str or several, optional
+        Which measured outcomes; if left out, all of the study's that have a ratio.
+
+    Returns
+    -------
+    Estimate
+        A value for each outcome, and for each period of an outcome over time.
+
+    Raises
+    ------
+    ValueError
+        As :func:`difference`; an outcome asked for whose mean is not above zero in both arms.
+
+    **References**: snowden2011; norton2018.
+    """
+    asked, found, notes = _fitted(sample, outcome)
+    return asked.ratio(
+        (found.treated, found.treated_scores),
+        (found.comparison, found.comparison_scores),
+        named=outcome is not None,
+        method="linear outcome regression within each arm, standardised",
+        references=REFERENCES,
+        notes=notes,
+    )
+
+
+def odds_ratio(sample: Sample, *, outcome: Names = None) -> Estimate:
+    """How many times as high the odds of an outcome that is yes or no are with treatment as without.
+
+        [p_1 / (1 - p_1)] / [p_0 / (1 - p_0)],    p_a the mean of m_a(x) over the group of interest
+
+    It is the ratio of marginal odds, not the coefficient of a logistic regression, which is a ratio within
+    people of the same covariates and farther from one. Intervals are symmetric on the logarithmic scale.
+
+    **Assumptions**: those of :func:`difference`; the means of both arms are between zero and one.
+
+    Parameters
+    ----------
+    sample : Sample
+    outcome : str or several, optional
+        Which measured outcomes; if left out, all of the study's that have odds.
+
+    Returns
+    -------
+    Estimate
+        A value for each outcome, and for each period of an outcome over time.
+
+    Raises
+    ------
+    ValueError
+        As :func:`difference`; an outcome asked for whose mean is not between zero and one in both arms.
+
+    **References**: snowden2011; norton2018.
+    """
+    asked, found, notes = _fitted(sample, outcome)
+    return asked.ratio(
+        (found.treated, found.treated_scores),
+        (found.comparison, found.comparison_scores),
+        odds=True,
+        named=outcome is not None,
+        method="linear outcome regression within each arm, standardised",
+        references=REFERENCES,
+        notes=notes,
+    )
+
+
 def _fitted(sample: Sample, outcome: Names) -> tuple[Measured, Levels, tuple[str, ...]]:
     asked = measured(sample, outcome)
     x = covariates(sample, "Outcome regression")
