@@ -68,7 +68,8 @@ def people(n: int = 150, seed: int = 0) -> pd.DataFrame:
     status = np.where(first.min(axis=1) <= end, 1 + first.argmin(axis=1), 0)
     return pd.DataFrame(
         {"id": np.arange(n), "provider": np.where(d, "private", "public"), "age": age, "school": school,
-         "woman": woman, "score": y, **months, "months": np.ceil(time), "exit": status,
+         "woman": woman, "score": y, "better": (y > np.median(y)).astype(int), **months,
+         "months": np.ceil(time), "exit": status,
          "weight": r.uniform(0.5, 2.0, n), "office": r.integers(0, 25, n)}
     )  # fmt: skip
 
@@ -97,6 +98,7 @@ TRIAL = Study(
     covariates=("age", "school", "woman"),
     outcomes=(
         Outcome("score", "test score"),
+        Outcome("better", "better than most"),
         Outcome("pay_{}", "pay", unit="euro", periods=(1, 2, 3), per="month"),
         Event("months", "exit", {1: "job", 2: "education", 3: "other"}, "months to exit"),
     ),
