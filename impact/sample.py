@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impact.core import arguments
 from impact.study import Event, Outcome, Study
 
 Array = np.ndarray
@@ -140,7 +141,9 @@ class Sample:
                     f"This needs {what}, and the study “{self.study.title}” has none: add an {noun} to it."
                 )
             return found
-        found = tuple(self.study.find(n) for n in ([names] if isinstance(names, str) else names))
+        found = tuple(self.study.find(n) for n in arguments.texts(names, "outcome"))
+        if not found:
+            raise ValueError("`outcome` is an empty list: name at least one outcome of the study, or leave it out.")
         strange = [o.name for o in found if not isinstance(o, kind)]
         if strange:
             raise ValueError(f"This needs {what}, and `{strange[0]}` is not one: name an {noun} of the study.")

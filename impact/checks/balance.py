@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.core import moments
+from impact.core import arguments, moments
 from impact.sample import Sample
 
 Array = np.ndarray
@@ -47,6 +47,7 @@ def balance(sample: Sample, *, threshold: float = 0.1) -> Check:
 
     **References**: austin2009; stuart2010.
     """
+    arguments.number(threshold, "threshold", above=0, most=1e6)
     names, x = sample.characteristic_names, sample.characteristics
     if sample.score is not None:
         names, x = ("propensity score", *names), np.column_stack([sample.score, x])

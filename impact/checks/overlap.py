@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
+from impact.core import arguments
 from impact.core.logit import logit
 from impact.core.moments import effective_size
 from impact.sample import Sample
@@ -43,6 +44,8 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
 
     **References**: heckman1998; crump2009.
     """
+    arguments.number(tolerance, "tolerance", least=0, most=1)
+    arguments.number(bins, "bins", least=1, most=1000, whole=True)
     d, w = sample.treated, sample.sampling
     score = sample.score
     if score is None:

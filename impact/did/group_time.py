@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from impact.core import doubly_robust
+from impact.core import arguments, doubly_robust
 from impact.sample import Sample, caution
 from impact.show.words import listing
 from impact.study import Outcome
@@ -44,10 +44,7 @@ class Options:
         for name, known in (("method", METHODS), ("comparison", COMPARISONS), ("base", BASES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` is one of {listing(map(repr, known), 'or')}, not {getattr(self, name)!r}.")
-        if not 0 <= self.anticipation < np.inf:
-            raise ValueError(
-                f"`anticipation` is {self.anticipation!r}: it is a number of periods, 0 if nobody reacts in advance."
-            )
+        arguments.number(self.anticipation, "anticipation", least=0, most=1e6)
 
     def words(self, covariates: int) -> str:
         """The method in words; without covariates the three ways of adjusting for them are one."""

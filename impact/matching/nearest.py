@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from impact.core import arguments
 from impact.core.neighbours import ORDERS, nearest
 from impact.matching.treatment import certainty, propensity
 from impact.sample import Sample
@@ -98,6 +99,8 @@ def match(
     750
     """
     _refuse(sample, ratio, caliper, scale, order)
+    replace, terms = arguments.yes_or_no(replace, "replace"), arguments.texts(exact, "exact")
+    arguments.seed(rng, "rng")
     fit = propensity(sample, "Matching on the propensity score")
     score = fit.logit if scale == "logit" else fit.probability
     live = sample.weights > 0
@@ -106,7 +109,6 @@ def match(
     treated_choose = sample.study.estimand == "ATT"
     focal = live & (sample.treated == treated_choose)
     pool = live & (sample.treated != treated_choose)
-    terms = (exact,) if isinstance(exact, str) else tuple(exact)
     groups = _groups(sample, terms)
     pairs = nearest(
         score,
@@ -155,7 +157,9 @@ def _refuse(sample: Sample, ratio: int, caliper: float | None, scale: str, order
         )
     if isinstance(ratio, bool) or not isinstance(ratio, int | np.integer) or ratio < 1:
         raise ValueError(f"`ratio` is {ratio!r}, and is a whole number of partners from 1 on: set ratio=1, 2 or more.")
-    if caliper is not None and not caliper > 0:
+    if caliper is not None and (
+        isinstance(caliper, bool) or not isinstance(caliper, int | float | np.number) or not caliper > 0
+    ):
         raise ValueError(
             f"`caliper` is {caliper!r}, and is a positive number of standard deviations: set 0.2, say, or None for any "
             "distance."
