@@ -108,9 +108,7 @@ class _Door:
             adoption=adoption,
             flow=tuple(self.flow),
             notes=caution(self.notes),
-            fingerprint=_fingerprint(
-                study, outcomes, columns["characteristics"], treated, adoption, sampling, cluster
-            ),
+            fingerprint=_fingerprint(study, outcomes, columns["characteristics"], treated, adoption, sampling, cluster),
         )
 
     # ---- who ------------------------------------------------------------------------------

@@ -41,9 +41,7 @@ def select(data: Any, needed: Sequence[str]) -> pd.DataFrame:
     for name in needed:
         nested = _nested(table[name])
         if nested:
-            raise ValueError(
-                f"`{name}` holds lists or tables in {nested} of {len(table)} rows: keep one value a cell."
-            )
+            raise ValueError(f"`{name}` holds lists or tables in {nested} of {len(table)} rows: keep one value a cell.")
     return table
 
 
