@@ -205,7 +205,7 @@ class Sample:
             strata=strata,
             nuisance=nuisance,
             score=self.score if score is None else score,
-            cluster=self.cluster if keeps else np.unique(strata, return_inverse=True)[1],
+            cluster=self.cluster if keeps else np.unique(np.asarray(strata), return_inverse=True)[1],
             steps=(*self.steps, step),
             notes=tuple(dict.fromkeys((*self.notes, *said))),
             flow=(*self.flow, *line),
@@ -223,6 +223,13 @@ class Sample:
                   "strata", "score", "nuisance")  # fmt: skip
         picked = {f.name: pick(getattr(self, f.name)) for f in fields(self) if f.name in by_row}
         return replace(self, outcomes={k: pick(v) for k, v in self.outcomes.items()}, **picked)
+
+
+def told(names: Sequence[str], columns: Array, least: int = 10) -> tuple[str, ...]:
+    """Names of (n, p) columns for a sentence: a level that fewer than ten units have goes by its factor alone."""
+    yes_or_no = ((columns == 0) | (columns == 1)).all(axis=0)
+    rare = yes_or_no & (columns.sum(axis=0) < least)
+    return tuple(n.split(": ")[0] + ": a rare level" if r and ": " in n else n for n, r in zip(names, rare, strict=True))
 
 
 def caution(notes: Iterable[str]) -> tuple[str, ...]:

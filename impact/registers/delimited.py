@@ -128,6 +128,7 @@ def _guessed(
         return pd.read_csv(
             raw, sep=separator, header=0, names=range(columns), index_col=False, encoding=encoding, decimal=decimal,
             keep_default_na=False, na_values=list(missing), low_memory=False,
+            float_precision="round_trip",  # the very number that was written, on every version of pandas
         )  # fmt: skip
 
 
