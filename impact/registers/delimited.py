@@ -9,8 +9,7 @@ import io
 import re
 import zlib
 from pathlib import Path
-from typing import Any
-from typing import IO
+from typing import IO, Any
 
 import pandas as pd
 
