@@ -229,7 +229,8 @@ def told(names: Sequence[str], columns: Array, least: int = 10) -> tuple[str, ..
     """Names of (n, p) columns for a sentence: a level that fewer than ten units have goes by its factor alone."""
     yes_or_no = ((columns == 0) | (columns == 1)).all(axis=0)
     rare = yes_or_no & (columns.sum(axis=0) < least)
-    return tuple(n.split(": ")[0] + ": a rare level" if r and ": " in n else n for n, r in zip(names, rare, strict=True))
+    unnamed = [f"{name.split(': ')[0]}: a rare level" if ": " in name else name for name in names]
+    return tuple(np.where(rare, unnamed, names).tolist()) if len(names) else ()
 
 
 def caution(notes: Iterable[str]) -> tuple[str, ...]:

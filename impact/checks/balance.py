@@ -7,7 +7,7 @@ import pandas as pd
 
 from impact.check import Check
 from impact.core import arguments, moments
-from impact.sample import Sample
+from impact.sample import Sample, told
 
 Array = np.ndarray
 
@@ -69,14 +69,14 @@ def balance(sample: Sample, *, threshold: float = 0.1) -> Check:
             "ks_after": _distance(x, d, after),
         }
     )
-    worst = table.loc[table["after"].abs().idxmax()]
+    worst = int(table["after"].abs().to_numpy().argmax())
     over = int((table["after"].abs() >= threshold).sum())
     return Check(
         claim=f"Treated and comparison units differ by less than {threshold:g} standard deviations in every covariate",
         table=table,
         passed=over == 0,
         reason=f"{over} of {len(table)} rows reach {threshold:g}; the largest difference is "
-        f"{abs(worst['after']):.3f} standard deviations, in {worst['term']}.",
+        f"{abs(table['after'].iloc[worst]):.3f} standard deviations, in {told(names, x)[worst]}.",
         kind="love",
         options={"threshold": threshold},
         references=("austin2009", "stuart2010"),

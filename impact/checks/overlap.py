@@ -9,7 +9,7 @@ from impact.check import Check
 from impact.core import arguments
 from impact.core.logit import logit
 from impact.core.moments import effective_size
-from impact.sample import Sample
+from impact.sample import Sample, told
 
 Array = np.ndarray
 
@@ -49,7 +49,7 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
     d, w = sample.treated, sample.sampling
     score = sample.score
     if score is None:
-        score = logit(d, sample.covariates, w, names=sample.covariate_names).probability
+        score = logit(d, sample.covariates, w, names=told(sample.covariate_names, sample.covariates)).probability
     edges = _edges(score[w > 0], bins)
     place = np.clip(np.digitize(score, edges) - 1, 0, bins - 1)
     table = pd.DataFrame(

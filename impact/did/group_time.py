@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from impact.core import arguments, doubly_robust
-from impact.sample import Sample, caution
+from impact.sample import Sample, caution, told
 from impact.show.words import listing
 from impact.study import Outcome
 
@@ -175,7 +175,7 @@ def _estimate(
     y = sample.outcome(outcome.name)[rows]
     change = y[:, [c.at for c in cells]] - y[:, [c.base for c in cells]]
     scores = np.zeros((len(sample), len(cells)))
-    x, names = sample.covariates[rows], sample.covariate_names
+    x, names = sample.covariates[rows], told(sample.covariate_names, sample.covariates)
     try:
         found = doubly_robust.levels(change, member[rows], x, sample.weights[rows], "ATT", options.method, names)
     except ValueError as reason:

@@ -7,7 +7,7 @@ from impact.estimate import Estimate
 from impact.matching.measured import Measured, Names, measured
 from impact.matching.regression import unseen
 from impact.matching.treatment import certainty, covariates
-from impact.sample import Sample, caution
+from impact.sample import Sample, caution, told
 
 METHOD = "linear outcome regression within each arm and logistic model of treatment, combined (doubly robust)"
 REFERENCES = ("robins1994", "santanna2020")
@@ -96,9 +96,8 @@ def means(sample: Sample, *, outcome: Names = None) -> Estimate:
 def _fitted(sample: Sample, outcome: Names) -> tuple[Measured, Levels, tuple[str, ...]]:
     asked = measured(sample, outcome)
     x = covariates(sample, "A doubly robust estimate")
-    found = levels(
-        asked.values, sample.treated, x, sample.weights, sample.study.estimand, "dr", names=sample.covariate_names
-    )
+    names = told(sample.covariate_names, x)
+    found = levels(asked.values, sample.treated, x, sample.weights, sample.study.estimand, "dr", names=names)
     assert found.propensity is not None
     separated = certainty(
         found.propensity.separated,
