@@ -54,15 +54,15 @@ def section(f: Callable[..., Any], books: dict[str, str]) -> list[str]:
     options = [p.name if p.default is p.empty else f"{p.name}={p.default!r}"
                for p in list(inspect.signature(f).parameters.values())[1:]]  # fmt: skip
     name = f"{f.__module__.removeprefix('impact.')}.{f.__name__}"
-    return [f"### `{name}`", "", f"`{f.__name__}({', '.join(['sample', *options])})`" if options else "", "", about, "",
-            *(f"- {c}" for c in cited), ""]  # fmt: skip
+    call = f"`{f.__name__}({', '.join(['sample', *options])})`" if options else ""
+    return [f"### `{name}`", "", call, "", about, "", *(f"- {c}" for c in cited), ""]
 
 
 def page() -> str:
     """The whole page."""
     books = bibliography()
-    lines = ["# Methods", "",
-             "Written from the docstrings, which also give parameters, errors and examples: `help(function)`.", ""]  # fmt: skip
+    opening = "Written from the docstrings, which also give parameters, errors and examples: `help(function)`."
+    lines = ["# Methods", "", opening, ""]
     for kind, heading in KINDS.items():
         lines += [f"## {heading}", ""]
         for f in methods(kind):

@@ -191,11 +191,15 @@ def dates(column: pd.Series, name: str) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return column.dt.tz_localize(None) if isinstance(column.dtype, pd.DatetimeTZDtype) else column
+        wall = column.dt.tz_localize(None) if isinstance(column.dtype, pd.DatetimeTZDtype) else column
+        return wall.astype("datetime64[us]")  # nanoseconds end in 2262, and registers in 9999
     if _is_number(column.dtype):
         raise ValueError(f"`{name}` holds numbers, and a date is needed: convert it to dates first.")
     wall = column.astype("string").str.replace(_ZONE, "", regex=True)
-    read = pd.to_datetime(wall, format="ISO8601", errors="coerce")
+    read = pd.to_datetime(wall, format="ISO8601", errors="coerce").astype("datetime64[us]")
+    late = (read.isna() & wall.str.match(r"\d{4}-\d\d-\d\d").fillna(False)).to_numpy(dtype=bool)
+    if late.any():  # older pandas reads text into nanoseconds, which end in 2262
+        read[late] = np.asarray([_date(text) for text in wall[late]], dtype="datetime64[us]")
     wrong = int((read.isna() & column.notna()).sum())
     if wrong:
         raise ValueError(
@@ -205,9 +209,18 @@ def dates(column: pd.Series, name: str) -> pd.Series:
     return read
 
 
+def _date(text: str) -> np.datetime64:
+    try:
+        return np.datetime64(text, "us")
+    except ValueError:
+        return np.datetime64("NaT")
+
+
 def elapsed(end: pd.Series, start: pd.Series, unit: str) -> Array:
     """Time from one date to another, in days, weeks, months of 365.25/12 days, or years."""
-    return ((end - start) / pd.Timedelta(days=1)).to_numpy(dtype=float) / DAYS[unit]
+    # By numpy: older pandas counts in nanoseconds, and wraps around after 292 years.
+    time = end.to_numpy(dtype="datetime64[us]") - start.to_numpy(dtype="datetime64[us]")
+    return time / np.timedelta64(1, "D") / DAYS[unit]
 
 
 def periods(column: pd.Series, name: str, origin: pd.Timestamp | None = None) -> tuple[Array, pd.Timestamp | None]:

@@ -44,9 +44,7 @@ def _in_words(one: Term, study: Study) -> Term:
     return one._replace(factors=tuple(factors))
 
 
-def materialise(
-    chosen: Sequence[Term], rows: pd.DataFrame, treated: np.ndarray, notes: list[str]
-) -> dict[str, Any]:
+def materialise(chosen: Sequence[Term], rows: pd.DataFrame, treated: np.ndarray, notes: list[str]) -> dict[str, Any]:
     """The covariate fields of a Sample.
 
     Columns that are constant or follow from the others are left out of the design, with a note;

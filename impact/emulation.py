@@ -108,9 +108,7 @@ class _Door:
             adoption=adoption,
             flow=tuple(self.flow),
             notes=caution(self.notes),
-            fingerprint=_fingerprint(
-                study, outcomes, columns["characteristics"], treated, adoption, sampling, cluster
-            ),
+            fingerprint=_fingerprint(study, outcomes, columns["characteristics"], treated, adoption, sampling, cluster),
         )
 
     # ---- who ------------------------------------------------------------------------------
@@ -282,6 +280,10 @@ class _Door:
 
     def _last_look(self, columns: dict[str, Any], outcomes: dict[str, Any]) -> None:
         n, p = columns["covariates"].shape
+        if n < 2:
+            raise ValueError(
+                f"Of {self.flow[0].total} units {n} is left, and a comparison needs two: see who is eligible."
+            )
         if p + 1 >= n:
             raise ValueError(
                 f"The covariates make {p} columns for {n} units: a comparison needs more units than columns; leave "

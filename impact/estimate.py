@@ -255,7 +255,8 @@ class Estimate:
         if self.kind == "path" and len(self.value) > 1:
             low, high = self.interval(simultaneous=True)
             frame = frame.assign(band_low=low, band_high=high)
-        words = {"xlabel": self.axes.get("time"), "ylabel": self.axes.get("estimate"), "percent": self.percent}
+        words: dict[str, Any] = {"xlabel": self.axes.get("time"), "ylabel": self.axes.get("estimate")}
+        words["percent"] = self.percent
         if self.kind != "steps":
             words["null"] = self.null
         own = {k: pd.DataFrame(v) if isinstance(v, Mapping) else v for k, v in self.options.items()}

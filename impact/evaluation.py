@@ -242,7 +242,7 @@ def _sentences(estimate: Estimate, sample: Sample) -> Iterator[str]:
 def _staggered(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
     headline: list[Estimate] = []
     exhibits: list[Any] = []
-    options = {"comparison": plan.comparison, "anticipation": plan.anticipation}
+    options: dict[str, Any] = {"comparison": plan.comparison, "anticipation": plan.anticipation}
     followed = [o for o in sample.measured() if o.name in sample.periods]
     for outcome in followed:
         tell(f"estimating the effect on {outcome.words}")

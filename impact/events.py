@@ -87,9 +87,7 @@ def ever(column: pd.Series, never: float | None) -> Array:
     return known & np.isfinite(values) & (values != (np.nan if never is None else never))
 
 
-def adoption(
-    study: Study, column: pd.Series, periods: Array, origin: pd.Timestamp | None, notes: list[str]
-) -> Array:
+def adoption(study: Study, column: pd.Series, periods: Array, origin: pd.Timestamp | None, notes: list[str]) -> Array:
     """When each unit is first treated, in the numbers of the periods; infinity for never."""
     name, n = str(study.adoption), len(column)
     if origin is not None and not (col.is_date(column) or col.is_text(column)) and column.notna().any():

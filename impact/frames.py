@@ -35,15 +35,13 @@ def select(data: Any, needed: Sequence[str]) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
         table = data.loc[:, list(needed)].reset_index(drop=True)
     else:
-        table = _collected(_narwhal(data).select(*needed))
+        table = _collected(_narwhal(data), needed)
     if not len(table):
         raise ValueError("The data have 0 rows: check the file or the query that made them.")
     for name in needed:
         nested = _nested(table[name])
         if nested:
-            raise ValueError(
-                f"`{name}` holds lists or tables in {nested} of {len(table)} rows: keep one value a cell."
-            )
+            raise ValueError(f"`{name}` holds lists or tables in {nested} of {len(table)} rows: keep one value a cell.")
     return table
 
 
@@ -68,14 +66,25 @@ def _narwhal(data: Any) -> Any:
         ) from None
     except DuplicateError:
         raise ValueError("The data have more than one column of the same name: rename or drop all but one.") from None
+    except Exception as problem:  # of the library or the database that holds the table
+        raise ValueError(
+            f"The columns of the table could not be read ({type(problem).__name__}): see that its query runs, and "
+            "that a connection it needs is open."
+        ) from None
     return frame
 
 
-def _collected(frame: Any) -> pd.DataFrame:
+def _collected(frame: Any, needed: Sequence[str]) -> pd.DataFrame:
     try:
-        return (frame.collect() if hasattr(frame, "collect") else frame).to_pandas().reset_index(drop=True)
+        chosen = frame.select(*needed)
+        return (chosen.collect() if hasattr(chosen, "collect") else chosen).to_pandas().reset_index(drop=True)
     except ModuleNotFoundError as problem:
         raise ModuleNotFoundError(
             f"To take in this table, the package {problem.name} is needed: pip install {problem.name}.",
             name=problem.name,
+        ) from None
+    except Exception as problem:  # of the library or the database that holds the table
+        raise ValueError(
+            f"The table could not be fetched ({type(problem).__name__}): see that its query runs, and that a "
+            "connection it needs is open."
         ) from None

@@ -122,8 +122,7 @@ class _Reading:
             case ast.Name():
                 return self.yes_or_no(self.means[node.id])
         raise ValueError(
-            f"{self.subject} has a value where a comparison is needed: {_ADVICE}, with brackets around each "
-            "comparison."
+            f"{self.subject} has a value where a comparison is needed: {_ADVICE}, with brackets around each comparison."
         )
 
     def yes_or_no(self, column: str) -> Truth:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impact.core import arguments
 from impact.study import Event, Outcome, Study
 
 Array = np.ndarray
@@ -140,7 +141,9 @@ class Sample:
                     f"This needs {what}, and the study “{self.study.title}” has none: add an {noun} to it."
                 )
             return found
-        found = tuple(self.study.find(n) for n in ([names] if isinstance(names, str) else names))
+        found = tuple(self.study.find(n) for n in arguments.texts(names, "outcome"))
+        if not found:
+            raise ValueError("`outcome` is an empty list: name at least one outcome of the study, or leave it out.")
         strange = [o.name for o in found if not isinstance(o, kind)]
         if strange:
             raise ValueError(f"This needs {what}, and `{strange[0]}` is not one: name an {noun} of the study.")
@@ -202,7 +205,7 @@ class Sample:
             strata=strata,
             nuisance=nuisance,
             score=self.score if score is None else score,
-            cluster=self.cluster if keeps else np.unique(strata, return_inverse=True)[1],
+            cluster=self.cluster if keeps else np.unique(np.asarray(strata), return_inverse=True)[1],
             steps=(*self.steps, step),
             notes=tuple(dict.fromkeys((*self.notes, *said))),
             flow=(*self.flow, *line),
@@ -220,6 +223,14 @@ class Sample:
                   "strata", "score", "nuisance")  # fmt: skip
         picked = {f.name: pick(getattr(self, f.name)) for f in fields(self) if f.name in by_row}
         return replace(self, outcomes={k: pick(v) for k, v in self.outcomes.items()}, **picked)
+
+
+def told(names: Sequence[str], columns: Array, least: int = 10) -> tuple[str, ...]:
+    """Names of (n, p) columns for a sentence: a level that fewer than ten units have goes by its factor alone."""
+    yes_or_no = ((columns == 0) | (columns == 1)).all(axis=0)
+    rare = yes_or_no & (columns.sum(axis=0) < least)
+    unnamed = [f"{name.split(': ')[0]}: a rare level" if ": " in name else name for name in names]
+    return tuple(np.where(rare, unnamed, names).tolist()) if len(names) else ()
 
 
 def caution(notes: Iterable[str]) -> tuple[str, ...]:

@@ -60,9 +60,19 @@ def of_arrow(data: pd.DataFrame) -> Any:
     return pytest.importorskip("pyarrow").Table.from_pandas(data, preserve_index=False)
 
 
+CONNECTIONS: list[Any] = []
+
+
 def of_duckdb(data: pd.DataFrame) -> Any:
-    duckdb = pytest.importorskip("duckdb")
-    return duckdb.connect().from_arrow(of_arrow(data))
+    CONNECTIONS.append(pytest.importorskip("duckdb").connect())  # a relation lives as long as its connection
+    return CONNECTIONS[-1].from_arrow(of_arrow(data))
+
+
+def test_a_relation_without_its_connection_says_so():
+    relation = of_duckdb(register())
+    CONNECTIONS[-1].close()
+    with pytest.raises(ValueError, match="see that its query runs, and that a connection it needs is open"):
+        emulate(REGISTER, relation)
 
 
 def of_nullable(data: pd.DataFrame) -> Any:

@@ -34,8 +34,8 @@ def ask(data: pd.DataFrame, rule: str | None = None, covariates: tuple[str, ...]
 
 CODE = [
     "__import__('os').system('touch canary')",
-    "exec('open(\"canary\", \"w\")')",
-    "eval('open(\"canary\", \"w\")')",
+    'exec(\'open("canary", "w")\')',
+    'eval(\'open("canary", "w")\')',
     "open('canary', 'w')",
     "age.to_csv('canary')",
     "age.__class__.__mro__[1].__subclasses__()",
@@ -62,7 +62,7 @@ CODE = [
     "`__import__('os').system('touch canary')`",
     "town == '`' + __import__('os').system('touch canary') + '`'",
     "'`' and open('canary', 'w') and '`'",
-    "town == \"`\" + age.to_csv('canary') + \"`\"",
+    'town == "`" + age.to_csv(\'canary\') + "`"',
     "await age",
     "yield age",
     "*age",

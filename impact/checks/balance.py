@@ -9,9 +9,9 @@ import pandas as pd
 
 from impact.check import Check
 from impact.checks.sides import judged, levels
+from impact.core import arguments, moments
 from impact.core import balance as gaps
-from impact.core import moments
-from impact.sample import Sample
+from impact.sample import Sample, told
 
 Array = np.ndarray
 
@@ -59,6 +59,7 @@ def balance(sample: Sample, *, threshold: float = 0.1, by: str | None = None, de
 
     **References**: austin2009; stuart2010.
     """
+    arguments.number(threshold, "threshold", above=0, most=1e6)
     names, x = sample.characteristic_names, sample.characteristics
     if sample.score is not None:
         names, x = ("propensity score", *names), np.column_stack([sample.score, x])
@@ -82,7 +83,7 @@ def balance(sample: Sample, *, threshold: float = 0.1, by: str | None = None, de
         claim=f"Treated and comparison units differ by less than {threshold:g} standard deviations in every covariate",
         table=table,
         passed=bool((table["after"].abs() < threshold).all()) if table["after"].notna().all() else None,
-        reason=_reason(table, threshold),
+        reason=_reason(table, threshold, dict(zip(names, told(names, x), strict=True))),
         kind="love",
         options={"threshold": threshold},
         references=("austin2009", "stuart2010"),
@@ -120,9 +121,10 @@ def _measures(x: Array, d: Array, w: Array, scale: Array) -> tuple[Array, ...]:
     )
 
 
-def _reason(table: pd.DataFrame, threshold: float) -> str:
-    size = table["after"].abs()
-    where = table["term"] if "subgroup" not in table else table["term"] + " (" + table["subgroup"] + ")"
+def _reason(table: pd.DataFrame, threshold: float, told: dict[str, str]) -> str:
+    size, where = table["after"].abs(), table["term"].map(told)
+    if "subgroup" in table:
+        where = where + " (" + table["subgroup"].map(lambda group: told.get(group, group)) + ")"
     worst, over = size.idxmax(), int((size >= threshold).sum())
     said = (
         f"{over} of {len(table)} rows reach {threshold:g}; the largest difference is "
@@ -167,7 +169,7 @@ def sizes(sample: Sample, *, tolerance: float = 0.05) -> Check:
         rows, columns=["group", "total", "effective_size_before", "kept", "effective_size", "excluded", "estimate"]
     )
     asked = [i for i, side in enumerate(("treated", "comparison")) if side in judged(sample)]
-    told = "; ".join(
+    said = "; ".join(
         f"of {r.total:,} {side} units {r.kept:,} are kept, worth {r.effective_size:,.0f} of equal weight"
         for side, r in zip(("treated", "comparison"), table.itertuples(), strict=True)
     )
@@ -175,7 +177,7 @@ def sizes(sample: Sample, *, tolerance: float = 0.05) -> Check:
         claim=f"The design keeps nearly all {' and '.join(judged(sample))} units, whose effect is asked for",
         table=table,
         passed=bool((table["estimate"].iloc[asked] >= 1 - tolerance).all()),
-        reason=f"{told[0].upper() + told[1:]}; {100 * tolerance:g}% may be left out.",
+        reason=f"{said[0].upper() + said[1:]}; {100 * tolerance:g}% may be left out.",
         percent=True,
         options={"ylabel": "share kept (%)", "null": None},
         references=("kish1965", "stuart2010"),

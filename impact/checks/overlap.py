@@ -9,10 +9,11 @@ import pandas as pd
 
 from impact.check import Check
 from impact.checks.sides import judged
+from impact.core import arguments
 from impact.core.balance import deviation
 from impact.core.logit import logit
 from impact.core.moments import effective_size, mean, smd
-from impact.sample import Sample
+from impact.sample import Sample, told
 
 Array = np.ndarray
 
@@ -47,10 +48,12 @@ def overlap(sample: Sample, *, tolerance: float = 0.05, bins: int = 20) -> Check
 
     **References**: heckman1998; crump2009.
     """
+    arguments.number(tolerance, "tolerance", least=0, most=1)
+    arguments.number(bins, "bins", least=1, most=1000, whole=True)
     d, w = sample.treated, sample.sampling
     score = sample.score
     if score is None:
-        score = logit(d, sample.covariates, w, names=sample.covariate_names).probability
+        score = logit(d, sample.covariates, w, names=told(sample.covariate_names, sample.covariates)).probability
     edges = _edges(score[w > 0], bins)
     place = np.clip(np.digitize(score, edges) - 1, 0, bins - 1)
     table = pd.DataFrame(
@@ -109,6 +112,7 @@ def lost(sample: Sample, *, threshold: float = 0.1) -> Check:
 
     **References**: crump2009; stuart2010.
     """
+    arguments.number(threshold, "threshold", above=0, most=1e6)
     names, x = sample.characteristic_names, sample.characteristics
     if not names:
         raise ValueError(f"The study “{sample.study.title}” has no covariates to tell who was left out: name some.")
@@ -139,7 +143,7 @@ def lost(sample: Sample, *, threshold: float = 0.1) -> Check:
         table,
         bool((np.abs(gap) < threshold).all()),
         reason=f"{int(out.sum()):,} of {int(asked.sum()):,} {who} units ({100 * share:.1f}%) are left out; they differ "
-        f"most from those kept in {names[worst]}, by {abs(gap[worst]):.2f} standard deviations.",
+        f"most from those kept in {told(names, x)[worst]}, by {abs(gap[worst]):.2f} standard deviations.",
         notes=() if share < 0.05 else ("The effect is that on the units kept: say so beside it.",),
         **about,
     )

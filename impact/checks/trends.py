@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from impact.check import Check
+from impact.core import arguments
 from impact.estimate import Estimate
 from impact.show import digits
 from impact.show.words import tested
@@ -57,6 +58,7 @@ def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0
     """
     if not 0 < level < 1:
         raise ValueError(f"A level is between 0 and 1, such as 0.05, not {level!r}.")
+    arguments.number(anticipation, "anticipation", least=0)
     age = _age(path)
     before = np.flatnonzero((age < -anticipation) & (path.std_error > 0))
     about: dict[str, Any] = {

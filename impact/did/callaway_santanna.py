@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from impact.core import arguments
 from impact.did.group_time import BASES, Effects, Options, effects, measured_over_time
 from impact.estimate import Estimate
 from impact.sample import Sample
@@ -132,6 +133,8 @@ def event_study(
     **References**: callaway2021; santanna2020.
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base)
+    if balance is not None:
+        arguments.number(balance, "balance", least=0, whole=True)
 
     def path(found: Effects) -> _Part:
         return _by_age(found, balance)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from impact.core import doubly_robust
-from impact.sample import Sample, caution
+from impact.core import arguments, doubly_robust
+from impact.sample import Sample, caution, told
 from impact.show.words import listing
 from impact.study import Outcome
 
@@ -44,10 +44,7 @@ class Options:
         for name, known in (("method", METHODS), ("comparison", COMPARISONS), ("base", BASES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"`{name}` is one of {listing(map(repr, known), 'or')}, not {getattr(self, name)!r}.")
-        if not 0 <= self.anticipation < np.inf:
-            raise ValueError(
-                f"`anticipation` is {self.anticipation!r}: it is a number of periods, 0 if nobody reacts in advance."
-            )
+        arguments.number(self.anticipation, "anticipation", least=0, most=1e6)
 
     def words(self, covariates: int) -> str:
         """The method in words; without covariates the three ways of adjusting for them are one."""
@@ -178,7 +175,7 @@ def _estimate(
     y = sample.outcome(outcome.name)[rows]
     change = y[:, [c.at for c in cells]] - y[:, [c.base for c in cells]]
     scores = np.zeros((len(sample), len(cells)))
-    x, names = sample.covariates[rows], sample.covariate_names
+    x, names = sample.covariates[rows], told(sample.covariate_names, sample.covariates)
     try:
         found = doubly_robust.levels(change, member[rows], x, sample.weights[rows], "ATT", options.method, names)
     except ValueError as reason:

@@ -12,7 +12,7 @@ from impact.matching.learners import Learners, cross_fitted
 from impact.matching.measured import Measured, Names, measured
 from impact.matching.regression import unseen
 from impact.matching.treatment import certainty, covariates
-from impact.sample import Sample, caution
+from impact.sample import Sample, caution, told
 
 METHOD = "linear outcome regression within each arm and logistic model of treatment, combined (doubly robust)"
 REFERENCES = ("robins1994", "santanna2020")
@@ -265,9 +265,8 @@ def _fitted(sample: Sample, outcome: Names, by: Learners) -> tuple[Measured, Lev
 def _modelled(asked: Measured, x: np.ndarray) -> tuple[Levels, tuple[str, ...]]:
     """By the two regressions, which the standard error carries."""
     sample = asked.sample
-    found = levels(
-        asked.values, sample.treated, x, sample.weights, sample.study.estimand, "dr", names=sample.covariate_names
-    )
+    names = told(sample.covariate_names, x)
+    found = levels(asked.values, sample.treated, x, sample.weights, sample.study.estimand, "dr", names=names)
     assert found.propensity is not None
     separated = certainty(
         found.propensity.separated,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from impact.core import space
+from impact.core import arguments, space
 from impact.core.distance import METRICS
 from impact.core.neighbours import ORDERS, Conditions, nearest
 from impact.matching.distance import WORDS, codes, conditions, describe, in_support, points, variable_ratio
@@ -146,7 +146,12 @@ def match(
     750
     """
     _refuse(sample, distance, scale, caliper, caliper_in, discard, order, ties)
-    on, exact, antiexact = _terms(on), _terms(exact), _terms(antiexact)
+    on, exact, antiexact = (
+        arguments.texts(v, name) for v, name in ((on, "on"), (exact, "exact"), (antiexact, "antiexact"))
+    )
+    replace = arguments.yes_or_no(replace, "replace")
+    arguments.number(folds, "folds", least=2, most=1000, whole=True)
+    arguments.seed(rng, "rng")
     _refuse_ratio(ratio, fewest, most, replace)
     treated_choose = sample.study.estimand == "ATT"
     if order is None:
@@ -211,10 +216,6 @@ def match(
     )
 
 
-def _terms(terms: str | Sequence[str]) -> tuple[str, ...]:
-    return (terms,) if isinstance(terms, str) else tuple(terms)
-
-
 def _refuse(
     sample: Sample,
     distance: str,
@@ -230,7 +231,9 @@ def _refuse(
             f"Nearest-neighbour matching was asked for the {sample.study.estimand}, but it finds partners for one arm "
             "only: revise the study's estimand to 'ATT' or 'ATC', or use propensity.weight, which has the others."
         )
-    if caliper is not None and not caliper > 0:
+    if caliper is not None and (
+        isinstance(caliper, bool) or not isinstance(caliper, int | float | np.number) or not caliper > 0
+    ):
         raise ValueError(
             f"`caliper` is {caliper!r}, and is a positive number of standard deviations: set 0.2, say, or None for any "
             "distance."

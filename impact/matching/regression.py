@@ -6,7 +6,7 @@ from impact.core.doubly_robust import Levels, levels
 from impact.estimate import Estimate
 from impact.matching.measured import Measured, Names, measured
 from impact.matching.treatment import covariates
-from impact.sample import Sample, caution
+from impact.sample import Sample, caution, told
 from impact.show.words import listing
 
 REFERENCES = ("snowden2011",)
@@ -178,7 +178,8 @@ def unseen(sample: Sample, found: Levels) -> list[str]:
     """A note for covariates that an arm cannot tell apart, on which its regression has nothing to say."""
     notes = []
     for arm, fit in found.outcome.items():
-        names = [f"`{sample.covariate_names[j]}`" for j in fit.redundant]
+        spoken = told(sample.covariate_names, sample.covariates)
+        names = [f"`{spoken[j]}`" for j in fit.redundant]
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             notes.append(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impact.core.logit import LogitFit, Separated, logit
-from impact.sample import Sample
+from impact.sample import Sample, told
 from impact.show.words import counted, listing
 
 Array = np.ndarray
@@ -132,7 +132,7 @@ def covariates(sample: Sample, what: str) -> Array:
 def propensity(sample: Sample, what: str) -> LogitFit:
     """The logistic regression of treatment on the covariates, with the sample's weights."""
     x = covariates(sample, what)
-    return logit(sample.treated, x, sample.weights, names=sample.covariate_names)
+    return logit(sample.treated, x, sample.weights, names=told(sample.covariate_names, x))
 
 
 def certainty(separated: Separated, consequence: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import io
 import re
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pandas as pd
 
@@ -124,10 +124,13 @@ def _guessed(
     file: Path, encoding: str, separator: str, decimal: str, missing: tuple[str, ...], columns: int
 ) -> pd.DataFrame:
     """The cells in the types that pandas guesses, which is fast, and right but for codes that look like numbers."""
+    # Before version 3 pandas reads the last digit of a number only roughly, unless told otherwise.
+    precision: Any = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
     with _open(file) as raw:
         return pd.read_csv(
             raw, sep=separator, header=0, names=range(columns), index_col=False, encoding=encoding, decimal=decimal,
             keep_default_na=False, na_values=list(missing), low_memory=False,
+            **precision,
         )  # fmt: skip
 
 

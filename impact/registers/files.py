@@ -139,10 +139,10 @@ def _guarded(
         raise ModuleNotFoundError(
             f"To read {said}, the package pyarrow is needed: pip install pyarrow.", name="pyarrow"
         ) from None
-    except Exception as problem:  # each library has errors of its own for a damaged file
+    except Exception:  # each library has errors of its own for a damaged file
         raise ValueError(
-            f"The file {said} begins like {KINDS[ending][0]} and cannot be read ({type(problem).__name__}): it is "
-            "damaged or cut short, or of a version that is not known; write it again."
+            f"The file {said} begins like {KINDS[ending][0]} and cannot be read: it is damaged or cut short, "
+            "or of a version that is not known; write it again."
         ) from None
 
 

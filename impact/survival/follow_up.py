@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from impact.core import risk_sets
+from impact.core import arguments, risk_sets
 from impact.estimate import Estimate
 from impact.sample import Durations, Sample
 from impact.show.words import listing
@@ -69,7 +69,7 @@ class FollowUp:
     def causes(self, cause: str | Sequence[str] | None) -> tuple[list[str], list[int]]:
         """The names of the causes asked for, and their places among the event's causes."""
         words = list(self.event.causes.values())
-        asked = words if cause is None else [cause] if isinstance(cause, str) else list(cause)
+        asked = words if cause is None else list(arguments.texts(cause, "cause"))
         unknown = [c for c in asked if c not in words]
         if unknown or not asked:
             raise ValueError(
@@ -79,7 +79,7 @@ class FollowUp:
         return asked, [words.index(c) for c in asked]
 
     def _asked(self, asked: Any, what: str) -> Array:
-        times = np.unique(np.atleast_1d(np.asarray(asked, float)))
+        times = np.unique(arguments.numbers(asked, what))
         if not len(times) or not np.isfinite(times).all() or (times < 0).any():
             wrong = int((~(times >= 0) | np.isinf(times)).sum())
             raise ValueError(

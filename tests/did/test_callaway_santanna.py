@@ -252,7 +252,7 @@ def test_options_are_refused_in_words():
         did.att(sample, comparison="notyettreated")
     with pytest.raises(ValueError, match="`base` is one of"):
         did.att_gt(sample, base="long")
-    with pytest.raises(ValueError, match="`anticipation` is -1: it is a number of periods"):
+    with pytest.raises(ValueError, match="`anticipation` is -1, and is a number of at least 0"):
         did.att(sample, anticipation=-1)
     with pytest.raises(ValueError, match="`average` is one of"):
         did.att(sample, average="dynamic")

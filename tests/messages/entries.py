@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,10 +100,15 @@ def of_arrow(data: pd.DataFrame) -> Any:
     return pyarrow.Table.from_pandas(data, preserve_index=False)
 
 
-def of_duckdb(data: pd.DataFrame) -> Any:
+@cache
+def _connection() -> Any:
     import duckdb
 
-    return duckdb.connect().from_arrow(of_arrow(data))
+    return duckdb.connect()
+
+
+def of_duckdb(data: pd.DataFrame) -> Any:
+    return _connection().from_arrow(of_arrow(data))
 
 
 TABLES = {"polars": of_polars, "Arrow": of_arrow, "DuckDB": of_duckdb}

@@ -70,8 +70,10 @@ def regions(n: int = 60, periods: int = 4) -> pd.DataFrame:
     rate = r.normal(0, 1, (n, 1)) + 0.2 * t + 0.1 * t * x[:, None] + (t >= g[:, None]) + r.normal(0, 1, (n, periods))
     units = pd.DataFrame({"id": [f"r{k:03d}" for k in range(n)], "adopted": g, "age": x,
                           "weight": r.uniform(0.5, 2, n).round(3)})  # fmt: skip
-    return units.loc[np.repeat(np.arange(n), periods)].reset_index(drop=True).assign(
-        period=np.tile(t, n), rate=rate.ravel()
+    return (
+        units.loc[np.repeat(np.arange(n), periods)]
+        .reset_index(drop=True)
+        .assign(period=np.tile(t, n), rate=rate.ravel())
     )
 
 

@@ -31,6 +31,8 @@ class Kind:
     forms: tuple[str, ...]
     spoil: Callable[[Form], Case]
     clean: Callable[[Form], Case]
+    asks: dict[str, Any]
+    """Arguments for the functions that take them."""
 
 
 def _as_it_is(form: Form) -> Case:
@@ -40,9 +42,11 @@ def _as_it_is(form: Form) -> Case:
 KINDS: list[Kind] = []
 
 
-def kind(name: str, does: str, forms: tuple[str, ...] = ALL, clean: Callable[[Form], Case] = _as_it_is) -> Callable:
+def kind(
+    name: str, does: str, forms: tuple[str, ...] = ALL, clean: Callable[[Form], Case] = _as_it_is, **asks: Any
+) -> Callable:
     def keep(spoil: Callable[[Form], Case]) -> Callable[[Form], Case]:
-        KINDS.append(Kind(name, does, forms, spoil, clean))
+        KINDS.append(Kind(name, does, forms, spoil, clean, asks))
         return spoil
 
     return keep
@@ -229,6 +233,21 @@ def _(form):
     data = form.data
     rare = np.where((data["arm"] == 1) & (data["age"] > 52), "abroad", data["school"])
     return form.study, data.assign(school=rare)
+
+
+@kind("a stratum without comparison units, to be matched exactly", "noted", ("once", "event"), exact="school")
+def _(form):
+    data = form.data
+    alone = np.where((data["arm"] == 1) & (data["age"] > 55), "abroad", data["school"])
+    return form.study, data.assign(school=alone)
+
+
+def _no_two_alike(form: Form) -> Case:
+    data = form.data
+    return form.study, data.assign(age=data["age"] + np.arange(len(data)) / 1e4)
+
+
+kind("nobody within the caliper", "refused", ("once", "event"), clean=_no_two_alike, caliper=1e-12)(_no_two_alike)
 
 
 @kind("a constant covariate", "same")

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial, update_wrapper
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ import pandas as pd
 from impact import Check, Sample, toml
 from impact.cli import main
 from tests.contracts import walk
-from tests.messages.entries import answer, functions, notes, sample_of, values
+from tests.messages.entries import Function, answer, functions, notes, sample_of, values
 from tests.messages.forms import FORMS, Form
 from tests.messages.kinds import KINDS, Case, Kind
+from tests.registers.broken import BROKEN, sentence
 
 HERE = Path(__file__).parent
 KEPT = HERE / "messages.toml"
@@ -81,23 +83,35 @@ def lines(kind: Kind, form: Form) -> list[str]:
         return [found]
     said = [f"note: {note}" for note in found.notes]
     clean = clean_sample(kind, form)
-    if kind.does == "same" and identical(found, clean):  # then so is every answer
+    if kind.does == "same" and not kind.asks and identical(found, clean):  # then so is every answer
         return said
     expected = clean_answers(kind, form)
     refusals: dict[str, list[str]] = defaultdict(list)
+    notices: dict[str, list[str]] = defaultdict(list)
     for f in functions(form.staggered):
         name = walk.name(f)
         if isinstance(expected[name], str):  # this form has nothing for it, clean or not
             continue
-        result = answer(f, found)
+        result = answer(asking(f, kind.asks), found)
         if isinstance(result, str):
             assert kind.does != "same", f"{name} refuses what has an answer: {result}"
             refusals[result].append(name)
-        elif kind.does != "noted" or not _noted(result, found):
+            continue
+        for note in notes(result):
+            if kind.does == "noted" and note not in (*found.notes, *notes(expected[name])):
+                notices[note].append(name)
+        if kind.does != "noted" or not _noted(result, found):
             gap = difference(result, found, expected[name], clean)
             assert gap < CLOSE, f"{name} is {gap:.1e} from the clean answer, and says nothing"
     assert kind.does != "refused" or refusals, "nobody refuses it"
+    said += [f"{', '.join(names)} note: {text}" for text, names in notices.items()]
     return said + [f"{', '.join(names)}: {text}" for text, names in refusals.items()]
+
+
+def asking(f: Function, asks: dict[str, Any]) -> Function:
+    """The function with those of the arguments that it takes."""
+    mine = {name: value for name, value in asks.items() if walk.takes(f, name)}
+    return update_wrapper(partial(f, **mine), f) if mine else f
 
 
 def _noted(result: object, sample: Sample) -> bool:
@@ -144,13 +158,19 @@ def on_the_command_line(kind: Kind, form: Form, folder: Path) -> tuple[int, str]
     return code, errors.getvalue().strip().splitlines()[-1] if errors.getvalue().strip() else ""
 
 
+def file_sentences() -> dict[str, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        return {broken: sentence(broken, Path(folder)) for broken in BROKEN}
+
+
 def kept() -> dict[str, dict[str, list[str]]]:
     return tomllib.loads(KEPT.read_text("utf-8"))
 
 
 def write() -> None:
     """Write the messages and the page of the documentation anew."""
-    content = {k.name: {name: lines(k, FORMS[name]) for name in k.forms} for k in KINDS}
+    content: dict[str, Any] = {k.name: {name: lines(k, FORMS[name]) for name in k.forms} for k in KINDS}
+    content["files"] = file_sentences()
     head = "# What impact says to each kind of bad input, by form of the data. Written by python -m tests.messages.\n\n"
     body = toml.dumps(content).replace('", "', '",\n  "')
     KEPT.write_text(head + body, "utf-8")
@@ -174,18 +194,29 @@ form. This page is written by `python -m tests.messages` from the table that the
 | kind | what impact does | the sentence |
 |---|---|---|
 """
+PAGE_FILES = """
+## Files
+
+`impact.read` and `impact run` take CSV, Parquet, Stata, SAS and SPSS. In a CSV file a column is numbers only if every
+value is a number; codes with leading zeros, long identifiers and dates stay text; text that is not UTF-8 is read as
+Windows-1252, with a note.
+
+| file | the sentence |
+|---|---|"""
 DOES = {"same": "the right answer", "noted": "an answer with a note, or a sentence", "refused": "refuses"}
 
 
 def page(content: dict[str, dict[str, list[str]]]) -> str:
     forms = "; ".join(form.words for form in FORMS.values())
     rows = [f"| {_cell(k.name)} | {DOES[k.does]} | {_cell(_sentence(content[k.name]))} |" for k in KINDS]
-    return PAGE_HEAD.format(forms=forms) + "\n".join(rows) + "\n"
+    files = [f"| {_cell(broken)} | {_cell(said)} |" for broken, said in content["files"].items()]
+    return "\n".join([PAGE_HEAD.format(forms=forms) + "\n".join(rows), PAGE_FILES, *files, ""])
 
 
 def _sentence(found: dict[str, list[str]]) -> str:
-    first = next((said for said in found.values() if said), [""])
-    return first[0].split(": ", 1)[-1]
+    said = next((said for said in found.values() if said), [""])
+    error = next((line for line in said if "Error: " in line), None)
+    return said[0].split("note: ", 1)[-1] if error is None else error.split("Error: ", 1)[1]
 
 
 def _cell(text: str) -> str:
