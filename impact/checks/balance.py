@@ -60,6 +60,7 @@ def balance(sample: Sample, *, threshold: float = 0.1, by: str | None = None, de
     **References**: austin2009; stuart2010.
     """
     arguments.number(threshold, "threshold", above=0, most=1e6)
+    detail = arguments.yes_or_no(detail, "detail")
     names, x = sample.characteristic_names, sample.characteristics
     if sample.score is not None:
         names, x = ("propensity score", *names), np.column_stack([sample.score, x])
@@ -68,7 +69,7 @@ def balance(sample: Sample, *, threshold: float = 0.1, by: str | None = None, de
     scale = gaps.deviation(x, sample.treated, sample.sampling, sample.study.estimand)
     table = _table(sample, names, x, scale, np.ones(len(sample), bool))
     if by is not None:
-        own = {sample.characteristic_names[j] for j in sample.columns_of(by)}
+        own = {sample.characteristic_names[j] for j in sample.columns_of(arguments.text(by, "by"))}
         others = [j for j, name in enumerate(names) if name not in own]  # the groups themselves do not vary within
         few = tuple(names[j] for j in others)
         parts = [
@@ -159,6 +160,7 @@ def sizes(sample: Sample, *, tolerance: float = 0.05) -> Check:
 
     **References**: kish1965; stuart2010.
     """
+    arguments.number(tolerance, "tolerance", least=0, most=1)
     rows = []
     for word, arm in sample.arms.items():
         before, after = sample.sampling[arm], sample.weights[arm]

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks.estimators import Estimator, named, one_value
+from impact.checks.estimators import Estimator, chosen, one_value
 from impact.checks.sides import single
+from impact.core import arguments
 from impact.core import e_value as core
 from impact.core.moments import mean, mean_scores, variance
 from impact.core.placebo import zero_one
@@ -66,11 +67,11 @@ def e_value(
 
     **References**: vanderweele2017.
     """
-    if not 0 < level < 1 or (bias is not None and not bias >= 1):
-        raise ValueError(f"`level` is {level:g} and `bias` {bias}: a level such as 0.95, and a ratio of 1 or more.")
+    arguments.number(level, "level", above=0, below=1)
+    arguments.number(bias, "bias", least=1, optional=True)
     alone, y = single(sample, outcome, time)
     words = alone.measured()[0].words
-    effect = (estimator or named("difference in means"))(alone)
+    effect = chosen(estimator, "difference in means")(alone)
     value = one_value(effect)[0]
     if zero_one(y):
         ratio, low, high = _risk_ratio(alone, y, effect, level)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from impact.core import doubly_robust
+from impact.core import arguments, doubly_robust
 from impact.core.moments import mean, mean_scores
 from impact.estimate import Estimate
 from impact.sample import Sample
@@ -32,6 +32,11 @@ def named(name: str) -> Estimator:
         return Estimate.of(sample, {"term": sample.study.estimand}, value, scores, method=name)
 
     return run
+
+
+def chosen(estimator: Estimator | None, otherwise: str) -> Estimator:
+    """The estimator that was given, or the one of this name."""
+    return named(otherwise) if estimator is None else arguments.function(estimator, "estimator")
 
 
 def one_value(found: Estimate, name: str = "", level: float = 0.95) -> tuple[float, float, float, float]:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks.estimators import Estimator, named, one_value
+from impact.checks.estimators import Estimator, chosen, one_value
 from impact.checks.sides import single, without
+from impact.core import arguments
 from impact.core.placebo import zero_one
 from impact.estimate import Estimate
 from impact.sample import Sample
@@ -69,13 +70,14 @@ def covariates(
             f"Leaving out covariates starts from the sample that `emulate` returned, with covariates, and this one "
             f"{found}: put the design into the estimator."
         )
+    arguments.number(tolerance, "tolerance", above=0, most=1e6)
     alone, y = single(sample, outcome, time)
-    chosen = {t: [t] for t in alone.terms} if blocks is None else {k: list(v) for k, v in blocks.items()}
-    run = estimator or named("regression")
+    left_out = {t: (t,) for t in alone.terms} if blocks is None else _blocks(blocks)
+    run = chosen(estimator, "regression")
     whole = run(alone)
     value, error, low, high = one_value(whole)
     rows = [("all covariates", value, error, low, high, np.nan, np.nan)]
-    for name, terms in chosen.items():
+    for name, terms in left_out.items():
         part = run(without(alone, terms)[0])
         moved, moved_error = _shift(part, whole)
         rows.append((f"without {name}", *one_value(part), moved, moved_error))
@@ -97,6 +99,15 @@ def covariates(
         options={"ylabel": "effect"},
         references=("imbens2015",),
     )
+
+
+def _blocks(blocks: object) -> dict[str, tuple[str, ...]]:
+    given = arguments.mapping(blocks, "blocks", "covariates of the study")
+    named = {name: arguments.texts(terms, "blocks") for name, terms in given.items()}
+    empty = [name for name, terms in named.items() if not terms]
+    if empty:
+        raise ValueError(f"The block “{empty[0]}” of `blocks` is empty: name at least one covariate in it.")
+    return named
 
 
 def _shift(part: Estimate, whole: Estimate) -> tuple[float, float]:

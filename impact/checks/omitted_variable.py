@@ -9,6 +9,7 @@ import pandas as pd
 
 from impact.check import Check
 from impact.checks.sides import single, without
+from impact.core import arguments
 from impact.core import omitted_variable as omitted
 from impact.core.placebo import zero_one
 from impact.sample import Sample
@@ -68,8 +69,8 @@ def robustness(
 
     **References**: cinelli2020.
     """
-    if not times > 0 or not 0 < level < 1:
-        raise ValueError(f"`times` is {times:g} and `level` {level:g}: ask for a positive number, at 0.95, say.")
+    arguments.number(times, "times", above=0, most=1e6)
+    arguments.number(level, "level", above=0, below=1)
     if not sample.terms:
         raise ValueError(
             f"The study “{sample.study.title}” has no covariates to compare a confounder with: name some in "
@@ -77,7 +78,9 @@ def robustness(
         )
     alone, y = single(sample, outcome, time)
     words = alone.measured()[0].words
-    names = list(sample.terms) if against is None else [against] if isinstance(against, str) else list(against)
+    names = tuple(sample.terms) if against is None else arguments.texts(against, "against")
+    if not names:
+        raise ValueError("`against` is an empty list: name covariates to compare with, or leave it out for all.")
     full = omitted.coefficient(y, alone.treated, alone.covariates, alone.weights)
     rows = [("as estimated", np.nan, np.nan, full.value, full.error, full.df)]
     for term in names:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks.estimators import Estimator, named
+from impact.checks.estimators import Estimator
+from impact.checks.estimators import chosen as chosen_by
 from impact.checks.sides import single, with_outcome
+from impact.core import arguments
 from impact.core.placebo import zero_one
 from impact.estimate import Estimate
 from impact.sample import Sample
@@ -68,7 +70,7 @@ def outcome(
 
     **References**: imbens2015; lipsitch2010.
     """
-    names = [outcome] if isinstance(outcome, str) else outcome
+    names = None if outcome is None else arguments.texts(outcome, "outcome")
     claim = "There is no effect on what was settled before the programme began"
     chosen = _before(sample) if names is None else _asked(sample, names, early=True)
     missing = "the study has no outcome before time zero: measure one, and name it in `outcome`"
@@ -113,7 +115,7 @@ def negative_control(
 
     **References**: lipsitch2010; imbens2015.
     """
-    names = [outcome] if isinstance(outcome, str) else outcome
+    names = None if outcome is None else arguments.texts(outcome, "outcome")
     claim = "There is no effect on what the programme cannot touch"
     chosen = [] if names is None else _asked(sample, names, early=False)
     missing = "no outcome was named that the programme cannot touch: name one in `outcome`"
@@ -161,6 +163,7 @@ def start(
 
     **References**: imbens2015; lipsitch2010.
     """
+    arguments.number(at, "at", optional=True)
     claim = "A programme pretended to begin earlier has no effect"
     missing = "no outcome has two periods before time zero: add earlier periods to one"
     chosen: list[tuple[Sample, Array, str]] = []
@@ -221,12 +224,12 @@ def _judge(
     level: float,
     missing: str,
 ) -> Check:
-    if not 0 < level < 1 or not margin > 0:
-        raise ValueError(f"`level` is {level:g} and `margin` {margin:g}: a level such as 0.05, and a positive margin.")
+    arguments.number(level, "level", above=0, below=1)
+    arguments.number(margin, "margin", above=0, most=1e6)
+    run = chosen_by(estimator, "difference in means")
     if not chosen:
         nothing = {"outcome": [o.words for o in sample.study.outcomes], "estimate": np.nan}
         return Check(claim, pd.DataFrame(nothing), reason=f"It cannot be decided: {missing}.", references=REFERENCES)
-    run: Callable[[Sample], Estimate] = estimator or named("difference in means")
     found = [_one(run(s), word) for s, _, word in chosen]
     table = pd.concat([e.tidy(1 - level) for e in found], ignore_index=True)
     table = table[["outcome", "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]]

@@ -12,10 +12,10 @@ import pandas as pd
 from impact.check import Check
 from impact.checks.estimators import METHODS, Estimator, named, one_value
 from impact.checks.sides import single
-from impact.core import placebo
+from impact.core import arguments, placebo
 from impact.core.logit import logit
 from impact.core.moments import mean
-from impact.sample import ImpactWarning, Sample
+from impact.sample import ImpactWarning, Sample, told
 from impact.show import digits
 from impact.show.words import counted, listing
 
@@ -107,11 +107,16 @@ def rehearsal(
     >>> sorted(set(check.tidy()["truth"]))
     [0.0, 0.05]
     """
-    sizes = tuple(float(s) for s in np.atleast_1d(size))
-    _refuse(sample, draws, level)
+    sizes = tuple(arguments.numbers(size, "size").tolist())
+    arguments.number(draws, "draws", least=2, most=1e6, whole=True)
+    arguments.number(level, "level", above=0, below=1)
+    arguments.number(units, "units", least=10, whole=True, optional=True)
+    arguments.number(n_jobs, "n_jobs", whole=True)
+    arguments.seed(rng, "rng")
+    _refuse(sample, sizes, n_jobs)
     alone, y = single(sample, outcome, time)
-    chosen = {name: named(name) for name in METHODS} if estimators is None else dict(estimators)
-    fit = logit(alone.treated, alone.covariates, alone.weights, names=alone.covariate_names)
+    chosen = {name: named(name) for name in METHODS} if estimators is None else _asked(estimators)
+    fit = logit(alone.treated, alone.covariates, alone.weights, names=told(alone.covariate_names, alone.covariates))
     pool = np.flatnonzero(~alone.treated & (alone.weights > 0))
     if units is not None and not 10 <= units <= len(pool):
         raise ValueError(
@@ -126,7 +131,12 @@ def rehearsal(
     return _check(alone, table, tuple(chosen), draws, len(pool) if units is None else units, level)
 
 
-def _refuse(sample: Sample, draws: int, level: float) -> None:
+def _asked(estimators: Any) -> dict[str, Estimator]:
+    given = arguments.mapping(estimators, "estimators", "functions of a sample")
+    return {name: arguments.function(f, f"estimators[{name!r}]") for name, f in given.items()}
+
+
+def _refuse(sample: Sample, sizes: Sequence[float], n_jobs: int) -> None:
     if sample.steps:
         raise ValueError(
             f"A rehearsal starts from the sample before any design, and this one was {sample.steps[-1]}: give the "
@@ -137,8 +147,10 @@ def _refuse(sample: Sample, draws: int, level: float) -> None:
             f"A rehearsal needs a model of selection, and the study “{sample.study.title}” has no covariates that "
             "vary: name in `covariates` what decided who was treated."
         )
-    if draws < 2 or not 0 < level < 1:
-        raise ValueError(f"`draws` is {draws} and `level` {level}: draw at least twice, at a level such as 0.95.")
+    if not sizes or not np.isfinite(sizes).all():
+        raise ValueError(f"`size` is {list(sizes)}: plant at least one effect that is a number, such as 0.")
+    if n_jobs == 0:
+        raise ValueError("`n_jobs` is 0, and is a number of processes: set 1, or -1 for as many as there are cores.")
 
 
 # ---- drawing --------------------------------------------------------------------------------
@@ -233,7 +245,7 @@ def _table(found: Array, names: Sequence[str], plan: placebo.Plan) -> pd.DataFra
 
 
 def _check(sample: Sample, table: pd.DataFrame, names: Sequence[str], draws: int, units: int, level: float) -> Check:
-    trusted, told = [], []
+    trusted, failing = [], []
     for name, rows in table.groupby("method", sort=False):
         n = rows["draws"].clip(lower=1)
         bias = rows["bias"].abs() <= rows["spread"] * (MATERIAL + 2 / np.sqrt(n))
@@ -246,9 +258,9 @@ def _check(sample: Sample, table: pd.DataFrame, names: Sequence[str], draws: int
         why = [] if answers.all() else [f"had no answer in {counted(int(rows['refused'].max()), 'draw')}"]
         why += [] if bias.all() else [f"is off by {worst['bias'] / worst['spread']:+.1f} of its own spreads"]
         why += [] if cover.all() else [f"covers {100 * rows['coverage'].min():.0f}% at {100 * level:g}%"]
-        told.append(f"“{name}” {listing(why)}")
+        failing.append(f"“{name}” {listing(why)}")
     kept = f"Can be trusted here: {listing(f'“{t}”' for t in trusted)}. " if trusted else ""
-    said = kept + (f"Cannot: {'; '.join(told)}." if told else "")
+    said = kept + (f"Cannot: {'; '.join(failing)}." if failing else "")
     decided = draws >= FEW
     return Check(
         claim="Some of the estimators find what was planted in placebo programmes on these very units, without bias "

@@ -10,6 +10,7 @@ import pandas as pd
 
 from impact.check import Check
 from impact.checks.sides import single
+from impact.core import arguments
 from impact.core import hidden_bias as hidden
 from impact.core.placebo import zero_one
 from impact.sample import Sample
@@ -69,12 +70,11 @@ def bounds(
 
     **References**: rosenbaum2002; gastwirth2000.
     """
-    asked = [float(g) for g in gamma]
-    if not asked or min([*asked, bias or 1.0]) < 1 or not 0 < level < 1:
-        raise ValueError(
-            f"Hidden biases of {asked} were asked for at level {level:g}: Γ is 1 (none) or more, as in (1, 1.5, 2), "
-            "and the level between 0 and 1."
-        )
+    arguments.number(level, "level", above=0, below=1)
+    arguments.number(bias, "bias", least=1, optional=True)
+    asked = arguments.numbers(gamma, "gamma").tolist()
+    if not asked or not all(1 <= g < np.inf for g in asked):
+        raise ValueError(f"`gamma` is {gamma!r}, and is 1 (no hidden bias) or more: give numbers, as in (1, 1.5, 2).")
     alone, y = single(sample, outcome, time)
     words = alone.measured()[0].words
     claim = f"The effect on {words} withstands hidden bias" + (f" of up to Γ = {bias:g}" if bias else "")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from impact.core import arguments
 from impact.core.linear import coordinates
 from impact.sample import Sample
 from impact.study import Outcome
@@ -23,7 +24,7 @@ def judged(sample: Sample) -> tuple[str, ...]:
 
 def levels(sample: Sample, term: str) -> list[tuple[str, Array]]:
     """The levels of a covariate in words, each with who has it as (n,) bool."""
-    columns = list(sample.columns_of(term))
+    columns = list(sample.columns_of(arguments.text(term, "by")))
     x = sample.characteristics[:, columns]
     values, place = np.unique(x, axis=0, return_inverse=True)
     if len(values) > MOST_LEVELS:
@@ -50,6 +51,7 @@ def single(sample: Sample, outcome: str | None = None, time: float | None = None
     ``time``, or the last.
     """
     _ = sample.arms  # refuses staggered adoption in words
+    arguments.number(time, "time", optional=True)
     asked = sample.measured(outcome)[0]
     values = np.asarray(sample.outcome(asked.name), float)
     words = asked.words

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from impact.core import matched_sets
+from impact.core import arguments, matched_sets
 from impact.estimate import Estimate
 from impact.matching.measured import Names, measured
 from impact.matching.treatment import certainty, covariates, propensity
@@ -160,8 +160,8 @@ def _refuse(sample: Sample, options: Asked) -> None:
     for name, number in (("matches", matches), ("variance_matches", 1 if neighbours is None else neighbours)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"`{name}` is {number!r}, and is a whole number of units from 1 on: set 1, 2 or more.")
-    if not 0 <= tolerance < np.inf:
-        raise ValueError(f"`tolerance` is {tolerance!r}, and is a squared distance of 0 or more: set 0 or 1e-5, say.")
+    arguments.number(tolerance, "tolerance", least=0, most=1e300)
+    arguments.yes_or_no(options.bias_adjust, "bias_adjust")
     live = sample.weights > 0
     if sample.strata is not None or sample.nuisance is not None or _reweighted(sample, live):
         raise ValueError(

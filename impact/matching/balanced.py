@@ -12,7 +12,7 @@ from impact.core import balancing
 from impact.core.linear import Coordinates, coordinates
 from impact.core.moments import effective_size, mean, variance
 from impact.matching.treatment import covariates
-from impact.sample import Nuisance, Sample
+from impact.sample import Nuisance, Sample, told
 from impact.show.words import counted, listing
 
 Array = np.ndarray
@@ -59,7 +59,7 @@ def columns(sample: Sample, what: str, moments: int, tolerance: float, estimand:
         mirrored = {p[1] for p in sample.terms.values() if len(p) == 2 and _mirror(sample.characteristics[:, list(p)])}
         chosen = [j for j in range(sample.characteristics.shape[1]) if j not in mirrored]
         x, names = sample.characteristics[:, chosen], tuple(sample.characteristic_names[j] for j in chosen)
-    x, names = _powers(x, names, sample.weights > 0, moments)
+    x, names = _powers(x, told(names, x), sample.weights > 0, moments)
     if not tolerance:
         return Columns(x, names)
     width, scores = spread(x, sample, estimand)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from impact.core import crossfit
+from impact.core import arguments, crossfit
 from impact.core.doubly_robust import Levels
 from impact.matching.measured import Measured
 from impact.sample import Sample
@@ -58,6 +58,14 @@ def cross_fitted(asked: Measured, x: Array, by: Learners) -> tuple[Levels, list[
 
 
 def _refuse(sample: Sample, by: Learners) -> None:
+    for name, model in (("outcome_model", by.outcome), ("treatment_model", by.treatment)):
+        if model is not None and not (hasattr(model, "fit") and hasattr(model, "get_params")):
+            raise ValueError(
+                f"`{name}` is {model!r}, and is a learner of scikit-learn (with `fit` and `get_params`): give one, or "
+                "leave it out for a regression."
+            )
+    arguments.seed(by.rng, "rng")
+    arguments.number(by.n_jobs, "n_jobs", whole=True, optional=True)
     clusters = len(np.unique(sample.cluster[sample.weights > 0]))
     if isinstance(by.folds, bool) or not isinstance(by.folds, int | np.integer) or not 2 <= by.folds <= clusters:
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from impact.core import resampling
+from impact.core import arguments, resampling
 from impact.estimate import Estimate
 from impact.matching.measured import Measured, Names, measured
 from impact.sample import Sample
@@ -116,8 +116,9 @@ def levels(
 
 def _both(asked: Measured, at: Sequence[float], draws: int, rng: Any) -> tuple[Array, Array]:
     """Quantiles of both arms (2, q k) and their draws (2, B, q k), outcome by outcome."""
-    sample, y, shares = asked.sample, asked.values, np.asarray(at, float).ravel()
+    sample, y, shares = asked.sample, asked.values, arguments.numbers(at, "quantiles")
     _refuse(sample, shares, draws)
+    arguments.seed(rng, "rng")
     n, nuisance = len(sample), sample.nuisance
     blocks = resampling.redrawn(
         sample.weights,
@@ -165,8 +166,7 @@ def _estimate(
 def _refuse(sample: Sample, shares: Array, draws: int) -> None:
     if not len(shares) or not ((shares > 0) & (shares < 1)).all():
         raise ValueError("`quantiles` are numbers between 0 and 1, and others were given: write 0.5 for the median.")
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 2:
-        raise ValueError(f"`draws` is {draws!r}, and is a whole number from 2 on: set 500, say.")
+    arguments.number(draws, "draws", least=2, most=1e6, whole=True)
     for words, mine in sample.arms.items():
         if not (mine & (sample.weights > 0)).any():
             raise ValueError(f"Quantiles were asked for of an arm, {words}, in which no unit has weight.")

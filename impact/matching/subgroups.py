@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from impact.core import arguments
 from impact.estimate import Estimate
 from impact.matching import regression
 from impact.matching.measured import Names
-from impact.sample import Sample, caution
+from impact.sample import Sample, caution, told
 from impact.show.words import counted, listing
 from impact.stacking import stack
 
@@ -74,11 +75,14 @@ def effects(
     >>> len(e.value)
     3
     """
-    found, parts = _parts(sample, term)
+    arguments.function(estimator, "estimator")
+    found, parts = _parts(sample, None if term is None else arguments.text(term, "term"))
     _refuse_lone_arms(sample, parts)
     notes = caution(_split(sample, parts))
     asked = [("everybody", _asked(estimator, sample, outcome, "everybody"))]
-    asked += [(name, _asked(estimator, _only(sample, mine), outcome, name)) for name, mine in parts.items()]
+    asked += [
+        (name, _asked(estimator, _only(sample, mine), outcome, _told(name, mine))) for name, mine in parts.items()
+    ]
     named = [e.combine(np.eye(len(e.value)), **_labels(e), subgroup=name) for name, e in asked]
     whole = named[0]
     return stack(
@@ -147,9 +151,14 @@ def _refuse_lone_arms(sample: Sample, parts: dict[str, Array]) -> None:
         for words, arm in sample.arms.items():
             if not (mine & arm & (sample.weights > 0)).any():
                 raise ValueError(
-                    f"Subgroups were asked for, and “{name}” has no unit of the arm “{words}” with weight: join "
-                    "levels, or leave these units out by a rule of eligibility."
+                    f"Subgroups were asked for, and “{_told(name, mine)}” has no unit with weight in “{words}”: "
+                    "join levels, or leave these units out by a rule of eligibility."
                 )
+
+
+def _told(name: str, mine: Array) -> str:
+    """A level for a sentence: one that fewer than ten units have goes by its factor alone."""
+    return told((name,), mine[:, None])[0]
 
 
 def _labels(e: Estimate) -> dict[str, Array]:

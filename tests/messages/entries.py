@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial, update_wrapper
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,22 @@ from tests.messages.kinds import Case
 Function = Callable[..., Any]
 
 
+QUICK = {"draws": 4}
+
+
 def functions(staggered: bool) -> list[Function]:
-    """Designs, estimators and checks that fit a form of study, found by walking."""
+    """Designs, estimators and checks that fit a form of study, found by walking; those that draw draw little."""
     found = [f for k in ("Sample", "Estimate", "Check") for f in walk.functions(k)]
     return [
-        f for f in found
+        asking(f, QUICK) for f in found
         if walk.subject(f) == "Sample" and (f.__module__.split(".")[1] == "did") == staggered
     ]  # fmt: skip
+
+
+def asking(f: Function, asks: dict[str, Any]) -> Function:
+    """The function with those of the arguments that it takes."""
+    mine = {name: value for name, value in asks.items() if walk.takes(f, name)}
+    return update_wrapper(partial(f, **mine), f) if mine else f
 
 
 def quietly(f: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cache, partial, update_wrapper
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pandas as pd
 from impact import Check, Sample, toml
 from impact.cli import main
 from tests.contracts import walk
-from tests.messages.entries import Function, answer, functions, notes, sample_of, values
+from tests.messages.entries import answer, asking, functions, notes, sample_of, values
 from tests.messages.forms import FORMS, Form
 from tests.messages.kinds import KINDS, Case, Kind
 from tests.registers.broken import BROKEN, sentence
@@ -106,12 +106,6 @@ def lines(kind: Kind, form: Form) -> list[str]:
     assert kind.does != "refused" or refusals, "nobody refuses it"
     said += [f"{', '.join(names)} note: {text}" for text, names in notices.items()]
     return said + [f"{', '.join(names)}: {text}" for text, names in refusals.items()]
-
-
-def asking(f: Function, asks: dict[str, Any]) -> Function:
-    """The function with those of the arguments that it takes."""
-    mine = {name: value for name, value in asks.items() if walk.takes(f, name)}
-    return update_wrapper(partial(f, **mine), f) if mine else f
 
 
 def _noted(result: object, sample: Sample) -> bool:
