@@ -15,17 +15,17 @@ def test_two_arms_are_matched_weighted_and_set_side_by_side():
     told: list[str] = []
     answer = evaluate(walk.TRIAL, walk.people(300), plan=Plan(times=(6, 9)), tell=told.append)
     assert told[0] == "reading the sample" and told[-1] == "setting up the report"
-    score, exits = answer.headline
-    assert score.index["outcome"].tolist() == ["test score"]
+    score, better, exits = answer.headline
+    assert [e.index["outcome"].tolist() for e in (score, better)] == [["test score"], ["better than most"]]
     assert exits.index["cause"].tolist() == ["job", "job", "education", "education", "other", "other"]
     assert exits.index["time"].tolist() == [6, 9] * 3
-    assert len(answer.findings) == 7 and all("95% interval" in f for f in answer.findings)
+    assert len(answer.findings) == 8 and all("95% interval" in f for f in answer.findings)
     side = [e for c in answer.report.chapters for e in c.exhibits if "method" in getattr(e, "index", ())]
     assert side[0].index["method"].tolist() == [
         "no adjustment", "matched", "matched, with regression", "weighted by the odds", "doubly robust"
     ]  # fmt: skip
     # Rows of one quantity stand together, each by every method.
-    assert side[1].index["cause"].tolist()[:3] == ["job"] * 3
+    assert side[2].index["cause"].tolist()[:3] == ["job"] * 3
 
 
 def test_the_rows_set_side_by_side_are_those_of_the_methods_alone():

@@ -121,7 +121,7 @@ def test_bounds_say_when_they_cannot_decide():
     assert check.passed is None and "no matched sets" in check.reason
     several = sample().reweight(np.ones(400), step="one stratum", strata=np.arange(400) % 4)
     assert "4 sets have several units of both arms" in bounds(several).reason
-    with pytest.raises(ValueError, match="Γ is 1"):
+    with pytest.raises(ValueError, match="`gamma` is"):
         bounds(sample(), gamma=[0.5])
 
 

@@ -109,7 +109,7 @@ def test_units_without_weight_play_no_part():
         ({"matches": 10_000}, "10,000 treated units are needed"),
         ({"variance_matches": True}, "whole number"),
         ({"metric": "euclid"}, "choose 'inverse_variance', 'mahalanobis' or 'score'"),
-        ({"tolerance": -1.0}, "squared distance"),
+        ({"tolerance": -1.0}, "`tolerance` is -1"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options, message):

@@ -172,7 +172,7 @@ def test_what_makes_no_subgroups_is_refused_or_said():
         subgroups.contrasts(sample, term="office", outcome="job", estimator=means.risk_ratio)
     few = clients(n=60)
     few.loc[few["office"] == "east", "arm"] = 0
-    with pytest.raises(ValueError, match="“office: east” has no unit of the arm “1”"):
+    with pytest.raises(ValueError, match="“office: east” has no unit with weight in “1”"):
         subgroups.effects(sample_of(few), term="office")
     with pytest.warns(ImpactWarning, match="matched sets have members in more than one subgroup"):
         subgroups.effects(nearest.match(sample), term="office", estimator=means.difference, outcome="pay")

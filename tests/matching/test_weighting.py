@@ -196,7 +196,7 @@ def test_what_cannot_be_balanced_is_named(design):
 
 def test_a_score_that_cannot_balance_names_what_stands_in_the_way():
     table = clients()
-    table.loc[np.flatnonzero(table["arm"] == 1)[:9], "office"] = "west"
+    table.loc[np.flatnonzero(table["arm"] == 1)[:12], "office"] = "west"
     with pytest.raises(ValueError, match=r"cannot be balanced.*`office: west`"):
         covariate_balancing.weight(emulate(study(estimand="ATE"), table))
 
