@@ -164,6 +164,12 @@ class Sample:
         """(n, 1 + p): the covariates with an intercept before them."""
         return np.column_stack([np.ones(len(self)), self.covariates])
 
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """The covariate terms that do not follow from others: those with a column of their own in ``covariates``."""
+        kept = set(self.covariate_names)
+        return tuple(t for t, at in self.terms.items() if any(self.characteristic_names[j] in kept for j in at))
+
     def columns_of(self, term: str) -> tuple[int, ...]:
         """Positions in ``characteristics`` of a covariate, named as the study's term or as its column."""
         for name in (term, f"C({term})"):

@@ -79,6 +79,11 @@ def e_value(
     else:
         w, d = alone.weights, alone.treated
         s = float(np.sqrt((variance(y[d], w[d]) + variance(y[~d], w[~d])) / 2))
+        if not s > 0:
+            raise ValueError(
+                f"The outcome `{alone.measured()[0].name}` is the same for all units of each arm, so that a difference "
+                "has no standard deviations to be counted in: choose another outcome."
+            )
         limits = (value, *one_value(effect, level=level)[2:])
         ratio, low, high = (float(core.from_standardised(v / s)) for v in limits)
         term = "risk ratio, approximately"

@@ -72,10 +72,15 @@ def covariates(
         )
     arguments.number(tolerance, "tolerance", above=0, most=1e6)
     alone, y = single(sample, outcome, time)
-    left_out = {t: (t,) for t in alone.terms} if blocks is None else _blocks(blocks)
+    left_out = {t: (t,) for t in alone.distinct} if blocks is None else _blocks(blocks)
     run = chosen(estimator, "regression")
     whole = run(alone)
     value, error, low, high = one_value(whole)
+    if not error > 0:
+        raise ValueError(
+            f"The effect on {alone.measured()[0].words} has a standard error of {error:g}, in which nothing can be "
+            "counted: choose an outcome that varies, or an estimator with an error."
+        )
     rows = [("all covariates", value, error, low, high, np.nan, np.nan)]
     for name, terms in left_out.items():
         part = run(without(alone, terms)[0])

@@ -78,10 +78,16 @@ def robustness(
         )
     alone, y = single(sample, outcome, time)
     words = alone.measured()[0].words
-    names = tuple(sample.terms) if against is None else arguments.texts(against, "against")
+    names = sample.distinct if against is None else arguments.texts(against, "against")
     if not names:
         raise ValueError("`against` is an empty list: name covariates to compare with, or leave it out for all.")
     full = omitted.coefficient(y, alone.treated, alone.covariates, alone.weights)
+    if full.df < 2 or not full.error > 0:
+        raise ValueError(
+            f"A regression of {words} on treatment and covariates leaves {full.df:g} degrees of freedom and an error "
+            f"of {full.error:g}; at least 2 and an outcome that varies are needed: name fewer covariates, or another "
+            "outcome."
+        )
     rows = [("as estimated", np.nan, np.nan, full.value, full.error, full.df)]
     for term in names:
         fewer, _ = without(alone, (term,))
@@ -132,10 +138,8 @@ def _judged(table: pd.DataFrame, full: omitted.Coefficient, level: float) -> tup
     if lost.any():
         return False, f"{reason}; a {_either(named, lost)} would bring it there."
     if impossible.any():
-        why = (
-            f"It cannot be decided: there can be no {_either(named, impossible)}, which explains too much of treatment"
-        )
-        return None, f"{why}, which explains too much of treatment. {reason}."
+        why = f"there can be no {_either(named, impossible)}, which explains too much of treatment"
+        return None, f"It cannot be decided: {why}. {reason}."
     strongest = named.loc[(named["estimate"] * side).idxmin(), "term"]
     return True, f"{reason}; the strongest here, a {strongest}, would not."
 

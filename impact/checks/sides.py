@@ -84,8 +84,9 @@ def _place(asked: Outcome, periods: Array, time: float) -> int:
 
 
 def without(sample: Sample, terms: Iterable[str]) -> tuple[Sample, tuple[str, ...]]:
-    """The sample as if the study had never named these covariates, and those that are left."""
-    gone = {j for term in terms for j in sample.columns_of(term)}
+    """The sample as if the study had never named these covariates, nor any that follow from others, and those left."""
+    follow = set(sample.terms) - set(sample.distinct)
+    gone = {j for term in (*terms, *follow) for j in sample.columns_of(term)}
     kept = [j for j in range(sample.characteristics.shape[1]) if j not in gone]
     place = {j: k for k, j in enumerate(kept)}
     left = {t: tuple(place[j] for j in columns if j in place) for t, columns in sample.terms.items()}

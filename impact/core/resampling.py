@@ -38,7 +38,8 @@ def redrawn(
 
     References: rubin1981.
     """
-    code = np.unique(cluster, return_inverse=True)[1]
+    _, first, code = np.unique(cluster, return_index=True, return_inverse=True)
+    code = np.argsort(np.argsort(first))[code.ravel()]  # by where a cluster first stands, not by its number
     groups, block = int(code.max()) + 1, max(1, ROOM // len(w))
     for start in range(0, draws, block):
         m = rng.standard_exponential((min(block, draws - start), groups))[:, code]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from impact.core.energy import energy
@@ -81,13 +83,16 @@ def weight(sample: Sample, *, estimand: str | None = None) -> Sample:
             f"feasible to {MOST:,}: draw a part of the units, or use entropy.weight, balancing moments up to the third."
         )
     # In an order of their own, so that rounding in a large system does not hang on where the rows stood.
+    # A covariate that follows from others adds nothing to know, and must not count twice.
+    counted = [j for term in sample.distinct for j in sample.terms[term]]
+    sample, whole = replace(sample, characteristics=sample.characteristics[:, counted]), sample
     order = np.lexsort((s, d, *sample.characteristics.T))
     weights, nuisance = _weigh(sample.take(order), chosen)
     place = np.argsort(order)
     found = balanced.Balance(weights[place], Nuisance(*(part[place] for part in nuisance)), {}, {})
     how = "energy balancing, the covariates' joint distribution brought as close as it goes"
-    about = balanced.about(sample, found, chosen, how)
-    return sample.reweight(found.weights, nuisance=found.nuisance, **about | {"notes": (*about["notes"], NOTE)})
+    about = balanced.about(whole, found, chosen, how)
+    return whole.reweight(found.weights, nuisance=found.nuisance, **about | {"notes": (*about["notes"], NOTE)})
 
 
 def _weigh(sample: Sample, chosen: str) -> tuple[Array, Nuisance]:

@@ -10,6 +10,7 @@ import numpy as np
 from impact.core import arguments, resampling
 from impact.estimate import Estimate
 from impact.matching.measured import Measured, Names, measured
+from impact.matching.sets import by_label
 from impact.sample import Sample
 from impact.study import ESTIMANDS
 
@@ -119,6 +120,9 @@ def _both(asked: Measured, at: Sequence[float], draws: int, rng: Any) -> tuple[A
     sample, y, shares = asked.sample, asked.values, arguments.numbers(at, "quantiles")
     _refuse(sample, shares, draws)
     arguments.seed(rng, "rng")
+    # Drawn in the order of the labels, so that the order of the rows changes nothing.
+    order = np.argsort(by_label(sample)[1])
+    sample, y = sample.take(order), y[order]
     n, nuisance = len(sample), sample.nuisance
     blocks = resampling.redrawn(
         sample.weights,
@@ -167,6 +171,11 @@ def _refuse(sample: Sample, shares: Array, draws: int) -> None:
     if not len(shares) or not ((shares > 0) & (shares < 1)).all():
         raise ValueError("`quantiles` are numbers between 0 and 1, and others were given: write 0.5 for the median.")
     arguments.number(draws, "draws", least=2, most=1e6, whole=True)
+    if len(np.unique(sample.cluster[sample.weights > 0])) < 2:
+        raise ValueError(
+            f"All units with a weight belong to one cluster (`{sample.study.cluster or sample.study.unit}`), so no "
+            "error can be drawn: name a finer cluster."
+        )
     for words, mine in sample.arms.items():
         if not (mine & (sample.weights > 0)).any():
             raise ValueError(f"Quantiles were asked for of an arm, {words}, in which no unit has weight.")

@@ -137,7 +137,7 @@ def _table_gap(mine: pd.DataFrame, other: pd.DataFrame) -> float:
         both = [t for t in mine["term"] if t in set(other["term"])]
         mine, other = (t.set_index("term").loc[both, columns] for t in (mine, other))
     a, b = mine.select_dtypes("number").to_numpy(float), other.select_dtypes("number").to_numpy(float)
-    return float(np.nanmax(np.abs(a - b))) if a.shape == b.shape else np.inf
+    return float(np.nanmax(np.abs(a - b), initial=0.0)) if a.shape == b.shape else np.inf
 
 
 def on_the_command_line(kind: Kind, form: Form, folder: Path) -> tuple[int, str]:
