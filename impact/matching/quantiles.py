@@ -10,7 +10,6 @@ import numpy as np
 from impact.core import arguments, resampling
 from impact.estimate import Estimate
 from impact.matching.measured import Measured, Names, measured
-from impact.matching.sets import by_label
 from impact.sample import Sample
 from impact.study import ESTIMANDS
 
@@ -120,8 +119,8 @@ def _both(asked: Measured, at: Sequence[float], draws: int, rng: Any) -> tuple[A
     sample, y, shares = asked.sample, asked.values, arguments.numbers(at, "quantiles")
     _refuse(sample, shares, draws)
     arguments.seed(rng, "rng")
-    # Drawn in the order of the labels, so that the order of the rows changes nothing.
-    order = np.argsort(by_label(sample)[1])
+    # Drawn in an order that the units' values decide, so that neither the order of the rows nor labels change it.
+    order = np.lexsort((*sample.covariates.T, sample.weights, sample.treated, *y.T))
     sample, y = sample.take(order), y[order]
     n, nuisance = len(sample), sample.nuisance
     blocks = resampling.redrawn(
