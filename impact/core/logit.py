@@ -171,7 +171,7 @@ def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
         size, length = np.abs(move).max() / (1 + np.abs(predictor).max()), 1.0
         # Small enough; or as small as rounding allows, what is left no longer shrinking; or small, after a step that
         # squared the one before, so that what is left is the square of this one.
-        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2) or size <= min(1e-7, before**1.5):
+        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2) or size <= min(3e-7, before**1.5):
             return coefficients + step, None
         before = size
         # An honest Newton step halves until it does not lose; ties are rounding, not loss. A small one cannot lose.
@@ -192,18 +192,21 @@ def _first_guess(d: Array, design: Array, w: Array) -> Array:
     guess = np.zeros(design.shape[1])
     share = (w @ d) / w.sum()
     guess[0] = np.log(share / (1 - share))
-    some = slice(None, None, min(len(d) // max(5_000, 50 * len(guess)), 16) or None)
-    few, z, v = d[some], np.asfortranarray(design[some]), w[some]
-    if 4 * len(few) > len(d) or few.all() or not few.any():
-        return guess
-    better = guess.copy()
-    for _ in range(5):
-        step = _newton(few, z, v, z @ better)
-        better = better + step
-        if not np.abs(better).max() < 30:  # the few may be separated where all are not
-            return guess
-        if np.abs(step).max() < 1e-3:
+    better, least = guess, max(5_000, 50 * len(guess))
+    for share, most in ((least / len(d), 5), (1 / 8, 1)):  # many steps on few rows, then one on more of them
+        some = slice(None, None, max(int(1 / share), 1))
+        few, z, v = d[some], np.asfortranarray(design[some]), w[some]
+        if 4 * len(few) > len(d) or len(few) < least or few.all() or not few.any():
             break
+        for _ in range(most):
+            step = _newton(few, z, v, z @ better)
+            better = better + step
+            if not np.abs(better).max() < 30:  # the few may be separated where all are not
+                return guess
+            if np.abs(step).max() < 1e-2:
+                break
+    if better is guess:
+        return guess
     sign = np.where(d, 1.0, -1.0)
     return better if _loss(sign * (design @ better), w) < _loss(sign * guess[0], w) else guess
 
@@ -215,8 +218,8 @@ def _newton(d: Array, design: Array, w: Array, predictor: Array) -> Array:
         z, h = design[rows].T, predictor[rows]
         small = np.exp(-np.abs(h))
         one = 1.0 + small
-        pulled += z @ (w[rows] * np.where(d[rows], np.where(h < 0, 1.0, small), -np.where(h < 0, small, 1.0)) / one)
-        gram += (z * np.maximum(w[rows] * small / one**2, 1e-300)) @ z.T
+        pulled += z @ (w[rows] * (d[rows] - np.where(h < 0, small, 1.0) / one))
+        gram += (z * (w[rows] * small / (one * one))) @ z.T
     root = root_of(gram)
     if root is not None:
         return _back(root, pulled)
