@@ -71,7 +71,7 @@ def coordinates(x: Array, w: Array) -> Coordinates:
     unit = np.where(top > 0, top, 1.0)
     rounding = 16 * np.finfo(float).eps
     flat = high / unit - low / unit <= rounding
-    centre, gram = _centred(used, v, unit)
+    centre, gram = centred(used, v, unit)
     spread = np.sqrt(np.maximum(np.diag(gram), 0.0))
     scale = np.where(flat | (spread == 0), 1.0, spread)
     # The triangle holds the columns' geometry, so the search for redundant ones is p x p.
@@ -85,7 +85,7 @@ def coordinates(x: Array, w: Array) -> Coordinates:
     return Coordinates(centre * unit, scale * unit, kept, redundant)
 
 
-def _centred(x: Array, v: Array, unit: Array) -> tuple[Array, Array]:
+def centred(x: Array, v: Array, unit: Array) -> tuple[Array, Array]:
     """Means and covariances of the columns of ``x / unit`` under weights that sum to one."""
     centre = v @ x / unit
     shift, gram, root = np.zeros(len(unit)), np.zeros((len(unit), len(unit))), np.sqrt(v)
