@@ -165,13 +165,16 @@ def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
     coefficients = _first_guess(d, design, w)
     predictor = design @ coefficients
     loss, before = _loss(sign * predictor, w), np.inf
+    root = None
     for turn in range(200):
-        step = _newton(d, design, w, predictor)
+        kept = root if before < 1e-4 else None  # after so small a step the triangle would hardly change
+        step, root = _newton(d, design, w, predictor, kept)
         move = design @ step
         size, length = np.abs(move).max() / (1 + np.abs(predictor).max()), 1.0
         # Small enough; or as small as rounding allows, what is left no longer shrinking; or small, after a step that
-        # squared the one before, so that what is left is the square of this one.
-        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2) or size <= min(3e-7, before**1.5):
+        # squared the one before, so that what is left is the square of this one, or its product with the one before.
+        squared = size <= min(3e-7, before**1.5) and (kept is None or size * before <= CONVERGED / 10)
+        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2) or squared:
             return coefficients + step, None
         before = size
         # An honest Newton step halves until it does not lose; ties are rounding, not loss. A small one cannot lose.
@@ -199,7 +202,7 @@ def _first_guess(d: Array, design: Array, w: Array) -> Array:
         if 4 * len(few) > len(d) or len(few) < least or few.all() or not few.any():
             break
         for _ in range(most):
-            step = _newton(few, z, v, z @ better)
+            step, _ = _newton(few, z, v, z @ better)
             better = better + step
             if not np.abs(better).max() < 30:  # the few may be separated where all are not
                 return guess
@@ -211,7 +214,9 @@ def _first_guess(d: Array, design: Array, w: Array) -> Array:
     return better if _loss(sign * (design @ better), w) < _loss(sign * guess[0], w) else guess
 
 
-def _newton(d: Array, design: Array, w: Array, predictor: Array) -> Array:
+def _newton(d: Array, design: Array, w: Array, predictor: Array, root: Array | None = None) -> tuple[Array, Array | None]:
+    """Newton's step, and the triangle of the information where it is good enough to serve again; or the step by a
+    triangle of before."""
     k = design.shape[1]
     gram, pulled = np.zeros((k, k)), np.zeros(k)
     for rows in blocks(len(d)):
@@ -219,16 +224,17 @@ def _newton(d: Array, design: Array, w: Array, predictor: Array) -> Array:
         small = np.exp(-np.abs(h))
         one = 1.0 + small
         pulled += z @ (w[rows] * (d[rows] - np.where(h < 0, small, 1.0) / one))
-        gram += (z * (w[rows] * small / (one * one))) @ z.T
-    root = root_of(gram)
+        if root is None:
+            gram += (z * (w[rows] * small / (one * one))) @ z.T
+    root = root_of(gram) if root is None else root
     if root is not None:
-        return _back(root, pulled)
+        return _back(root, pulled), root
     # The triangle of [Z, r] holds both R and Q'r, so Q (n x k) is never made.
     p, q = _inverse(predictor), _inverse(-predictor)
     half = np.sqrt(np.maximum(w * p * q, 1e-300))
     columns = np.column_stack([half[:, None] * design, w * np.where(d, q, -p) / half])
-    root = np.linalg.qr(columns, mode="r")
-    return np.asarray(np.linalg.solve(root[:k, :k], root[:k, k]))
+    whole = np.linalg.qr(columns, mode="r")
+    return np.asarray(np.linalg.solve(whole[:k, :k], whole[:k, k])), None
 
 
 def _back(root: Array, right: Array) -> Array:
