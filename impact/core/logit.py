@@ -170,18 +170,22 @@ def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
         kept = root if before < 1e-4 else None  # after so small a step the triangle would hardly change
         step, root = _newton(d, design, w, predictor, kept)
         move = design @ step
-        size, length = np.abs(move).max() / (1 + np.abs(predictor).max()), 1.0
+        size, length = _largest(move) / (1 + _largest(predictor)), 1.0
         # Small enough; or as small as rounding allows, what is left no longer shrinking; or small, after a step that
         # squared the one before, so that what is left is the square of this one, or its product with the one before.
         squared = size <= min(3e-7, before**1.5) and (kept is None or size * before <= CONVERGED / 10)
         if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2) or squared:
             return coefficients + step, None
         before = size
+        ahead = predictor + move
         # An honest Newton step halves until it does not lose; ties are rounding, not loss. A small one cannot lose.
-        while size > 1e-4 and _loss(sign * (predictor + length * move), w) > loss * (1 + 1e-12) and length > 1e-6:
-            length /= 2
-        coefficients, predictor = coefficients + length * step, predictor + length * move
-        loss = _loss(sign * predictor, w) if size > 1e-4 else loss
+        if size > 1e-4:
+            allowed, loss = loss * (1 + 1e-12), _loss(sign * ahead, w)
+            while loss > allowed and length > 1e-6:
+                length /= 2
+                ahead = predictor + length * move
+                loss = _loss(sign * ahead, w)
+        coefficients, predictor = coefficients + length * step, ahead
         if turn >= 20 and turn % 5 == 0 and _separates(sign * move):
             return coefficients, step
     raise ValueError(
@@ -249,6 +253,10 @@ def _separates(move: Array) -> bool:
     proves that there is none: going that way for ever never loses.
     """
     return bool(move.min() >= -1e-7 * move.max())
+
+
+def _largest(x: Array) -> float:
+    return float(max(x.max(), -x.min()))
 
 
 def _loss(margin: Array, w: Array) -> float:
