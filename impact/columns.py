@@ -82,8 +82,10 @@ def numbers(column: pd.Series, name: str, role: str, *, finite: bool = True) -> 
     if not _is_number(column.dtype):
         column = _numbers_from_objects(column, name, role)
     values = column.to_numpy(dtype=float, na_value=np.nan)
+    if not finite or (len(values) and -LARGEST <= values.min() and values.max() <= LARGEST):
+        return values
     infinite = int((np.abs(values) > LARGEST).sum())
-    if finite and infinite:
+    if infinite:
         raise ValueError(
             f"The {role} `{name}` is infinite, or beyond {LARGEST:.0e}, in {infinite} of {len(values)} rows: correct "
             "or remove these values."
@@ -159,10 +161,10 @@ def text(level: Any) -> str:
     return f"{level:.15g}" if isinstance(level, float | np.floating) else str(level)
 
 
-def texts(column: pd.Series) -> tuple[Array, list[str]]:
-    """The values of a factor as places in a list of words; -1 where missing."""
+def coded(column: pd.Series) -> tuple[Array, list[Any]]:
+    """The values of a factor as places among those that occur; -1 where missing."""
     places, values = pd.factorize(column)
-    return places, [text(v) for v in values]
+    return places, list(values)
 
 
 def equal(column: pd.Series, value: Any) -> Array:

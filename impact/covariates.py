@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from impact.core.linear import triangle
+from impact.core.linear import centred, root_of
 from impact.expressions import split
 from impact.recipe import CONTEXT, Recipe, recipe
 from impact.study import Event, Study
@@ -54,24 +54,36 @@ def materialise(chosen: Sequence[Term], rows: pd.DataFrame, treated: np.ndarray,
         empty = np.empty((len(rows), 0))
         return {"covariates": empty, "covariate_names": (), "characteristics": empty, "characteristic_names": (),
                 "terms": {}, "formula": None}  # fmt: skip
-    made = recipe(chosen, rows)
-    written = _Written(chosen, made)
-    table = made.table(rows)
-    matrix, numbers = _model_matrix("1 + " + written.formula, table, written, full_rank=True)
-    every, characteristics = _model_matrix("0 + " + written.formula, table, written, full_rank=False)
-    design = numbers[:, 1:]
-    owners = [written.term_of(f) for f in written.columns(matrix)[1:]]
-    kept = _independent(design, owners, notes)
-    _note_separation(design, treated, owners, notes)
-    names = [written.readable(c, made) for c in matrix.columns][1:]
+    made, coded = recipe(chosen, rows)
+    written, values = _Written(chosen, made), made.values(rows, coded)
+    if made.plain:
+        design, every = (written.columns_of(made, values, full_rank=rank) for rank in (True, False))
+    else:
+        table = made.table(values)
+        design = _model_matrix("1 + " + written.formula, table, written, made, full_rank=True)
+        every = _model_matrix("0 + " + written.formula, table, written, made, full_rank=False)
+    owners = [written.term_of(f) for f in design.factors]
+    kept = _independent(design.numbers, owners, notes)
+    _note_separation(design.numbers, treated, owners, notes)
+    whole = len(kept) == len(owners)
     return {
-        "covariates": np.ascontiguousarray(design[:, kept]),
-        "covariate_names": tuple(names[j] for j in kept),
-        "characteristics": np.ascontiguousarray(characteristics),
-        "characteristic_names": tuple(written.readable(c, made) for c in every.columns),
-        "terms": written.positions(every),
-        "formula": replace(made, kept=tuple(kept), spec=matrix.model_spec),
+        "covariates": design.numbers if whole else np.asfortranarray(design.numbers[:, kept]),
+        "covariate_names": tuple(design.names[j] for j in kept),
+        "characteristics": every.numbers,
+        "characteristic_names": every.names,
+        "terms": written.positions(every.factors),
+        "formula": replace(made, kept=tuple(kept), spec=design.spec),
     }
+
+
+class _Made(NamedTuple):
+    """Columns (n, q), stored one after the other, without an intercept: for each the factors that made it and its
+    name; and formulaic's specification, if it was asked."""
+
+    numbers: np.ndarray
+    factors: list[frozenset[str]]
+    names: tuple[str, ...]
+    spec: Any = None
 
 
 # ---- formulaic --------------------------------------------------------------------------------
@@ -96,9 +108,22 @@ class _Written:
         coded = factor.kind != "computed" and factor.columns[0] in recipe.factors
         coded = coded and (factor.kind == "coded" or factor.columns[0] not in recipe.numeric)
         text = f"C({recipe.factors[factor.columns[0]]})" if coded else factor.write(recipe.numeric)
-        text = _as_formulaic_writes(text)
+        text = text if recipe.plain else _as_formulaic_writes(text)
         self.shown[_tight(text)] = factor.shown
         return text
+
+    def columns_of(self, recipe: Recipe, values: Mapping[str, np.ndarray], *, full_rank: bool) -> _Made:
+        """Columns and levels as they stand, which need no formula."""
+        levels = {f: recipe.levels[c] for c, f in recipe.factors.items()}
+        factors, names = [], []
+        for stand_in in recipe.plain:
+            text = f"C({stand_in})" if stand_in in levels else stand_in
+            shown = self.shown[text]
+            words = [f"{shown}: {level}" for level in levels.get(stand_in, ())][int(full_rank) :]
+            words = words if stand_in in levels else [shown.strip()]
+            names += words
+            factors += [frozenset([text])] * len(words)
+        return _Made(recipe.columns(values, full_rank=full_rank), factors, tuple(names))
 
     def columns(self, matrix: Any) -> list[frozenset[str]]:
         """For each column of a model matrix, the factors that made it."""
@@ -111,9 +136,8 @@ class _Written:
     def term_of(self, factors: frozenset[str]) -> str:
         return next(text for text, products in self.products.items() if factors in products)
 
-    def positions(self, matrix: Any) -> dict[str, tuple[int, ...]]:
-        """Which columns each of the study's terms made."""
-        made = self.columns(matrix)
+    def positions(self, made: Sequence[frozenset[str]]) -> dict[str, tuple[int, ...]]:
+        """Which columns each of the study's terms made, from the factors of each."""
         return {text: tuple(j for j, f in enumerate(made) if f in products) for text, products in self.products.items()}
 
     def readable(self, name: str, recipe: Recipe) -> str:
@@ -147,8 +171,10 @@ def _pieces(name: str) -> list[str]:
     return split(name, ":")
 
 
-def _model_matrix(formula: str, table: pd.DataFrame, written: _Written, *, full_rank: bool) -> tuple[Any, np.ndarray]:
-    """The matrix of a formula with what formulaic knows of it, and its numbers."""
+def _model_matrix(
+    formula: str, table: pd.DataFrame, written: _Written, recipe: Recipe, *, full_rank: bool
+) -> _Made:
+    """The matrix of a formula, by formulaic."""
     from formulaic import model_matrix
     from formulaic.errors import FormulaicError
 
@@ -164,13 +190,16 @@ def _model_matrix(formula: str, table: pd.DataFrame, written: _Written, *, full_
         ) from None
     numbers = np.asarray(matrix, float)
     wrong = (~np.isfinite(numbers)).sum(axis=0)
-    for factors, count in zip(written.columns(matrix), wrong, strict=True):
+    factors_of = written.columns(matrix)
+    for factors, count in zip(factors_of, wrong, strict=True):
         if count:
             raise ValueError(
                 f"The covariate `{written.term_of(factors)}` is infinite or undefined for {count} of {len(table)} "
                 "units: take logarithms and roots of positive numbers only."
             )
-    return matrix, numbers
+    own = slice(int(full_rank), None)
+    names = tuple(written.readable(c, recipe) for c in matrix.columns)
+    return _Made(np.asfortranarray(numbers[:, own]), factors_of[own], names[own], matrix.model_spec)
 
 
 # ---- rank -------------------------------------------------------------------------------------
@@ -178,19 +207,23 @@ def _model_matrix(formula: str, table: pd.DataFrame, written: _Written, *, full_
 
 def _independent(design: np.ndarray, owners: Sequence[str], notes: list[str]) -> list[int]:
     """Columns that are neither constant nor follow from earlier ones, as R keeps them."""
-    spread = design.std(axis=0)
-    size = np.abs(design).max(axis=0, initial=0.0)
-    constant = [j for j in range(len(owners)) if spread[j] <= 1e-13 * max(size[j], 1e-300)]
+    size = np.maximum(-design.min(axis=0, initial=0.0), design.max(axis=0, initial=0.0))
+    size = np.where(size > 0, size, 1.0)
+    even = np.full(len(design), 1 / max(len(design), 1))
+    centre, gram = centred(design, even, size)
+    spread = np.sqrt(np.maximum(np.diag(gram), 0.0))
+    constant = [j for j in range(len(owners)) if spread[j] <= 1e-13]
     left = [j for j in range(len(owners)) if j not in constant]
-    scaled = (design - design.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    shape = triangle(scaled / np.sqrt(max(len(design), 1)))
     redundant: list[int] = []
-    while len(left) <= len(shape):  # more columns than rows: the door says so
-        diagonal = np.abs(np.diag(np.linalg.qr(shape[:, left], mode="r")))
-        short = np.flatnonzero(diagonal < 1e-7)
-        if not len(short):
-            break
-        redundant.append(left.pop(int(short[0])))
+    if left and root_of(gram[np.ix_(left, left)] / spread[left] / spread[left][:, None]) is None:
+        scaled = (design / size - centre) / np.where(spread > 0, spread, 1.0)
+        shape = np.linalg.qr(scaled / np.sqrt(len(design)), mode="r")
+        while len(left) <= len(shape):  # more columns than rows: the door says so
+            diagonal = np.abs(np.diag(np.linalg.qr(shape[:, left], mode="r")))
+            short = np.flatnonzero(diagonal < 1e-7)
+            if not len(short):
+                break
+            redundant.append(left.pop(int(short[0])))
     if constant:
         notes.append(f"Left out of the adjustment, the same for every unit: {_counted(constant, owners)}.")
     if redundant:
@@ -202,13 +235,21 @@ def _note_separation(design: np.ndarray, treated: np.ndarray, owners: Sequence[s
     """Say which columns alone tell the arms apart: nobody can be compared on them."""
     if not 0 < treated.sum() < len(treated):
         return
-    a, b = design[treated], design[~treated]
-    apart = np.flatnonzero((a.min(axis=0) > b.max(axis=0)) | (a.max(axis=0) < b.min(axis=0)))
+    # Columns whose values overlap among a few units overlap among all.
+    few = np.concatenate([np.flatnonzero(arm)[:50] for arm in (treated, ~treated)])
+    apart = _apart(design[few], treated[few])
+    apart = apart[_apart(design[:, apart], treated)] if len(apart) else apart
     if len(apart):
         notes.append(
             f"Without error the treated and the comparison units are told apart by {_counted(apart.tolist(), owners)}: "
             "what adjusts for it goes beyond the data, so leave it out, or choose a comparison group that overlaps."
         )
+
+
+def _apart(columns: np.ndarray, treated: np.ndarray) -> np.ndarray:
+    """Positions of the columns that are all smaller, or all larger, in one arm than in the other."""
+    a, b = columns[treated], columns[~treated]
+    return np.flatnonzero((a.min(axis=0) > b.max(axis=0)) | (a.max(axis=0) < b.min(axis=0)))
 
 
 def _counted(columns: Sequence[int], owners: Sequence[str]) -> str:

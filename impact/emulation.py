@@ -93,7 +93,8 @@ class _Door:
         columns = cov.materialise(self.terms, self.rows, treated, self.notes)
         adoption = self._adoption(periods)
         sampling = self._sampling()
-        cluster = pd.factorize(self.rows[study.cluster or study.unit])[0]
+        # A unit has one row, so that units need no counting.
+        cluster = pd.factorize(self.rows[study.cluster])[0] if study.cluster else np.arange(len(self.rows))
         self._last_look(columns, outcomes)
         return Sample(
             study=study,
@@ -304,5 +305,5 @@ def _fingerprint(study: Study, outcomes: dict[str, Any], *arrays: Array | None) 
     for value in (*outcomes.values(), *arrays):
         for part in value if isinstance(value, tuple) else (value,):
             if part is not None:
-                seen.update(np.ascontiguousarray(part, dtype=float).tobytes())
+                seen.update(np.ascontiguousarray(part.T, dtype=float))  # column by column, as they are stored
     return seen.hexdigest()[:16]

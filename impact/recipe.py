@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,13 +13,17 @@ import pandas as pd
 from impact import columns as col
 from impact.terms import CURVES, WIDEST, Factor, Term
 
+Array = np.ndarray
+NONE: Mapping[str, Any] = {}
+Coded = tuple[Array, list[Any]]
 CONTEXT = {"sqrt": np.sqrt, "log1p": np.log1p}
 _NUMBERS = 4e8  # entries of a design: 3 GB
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the covariates were made: formulaic's specification, with the levels and knots it saw.
+    """How the covariates were made: with the levels it saw and, where functions or products of columns are among
+    them, formulaic's specification with the knots it saw.
 
     In it columns go by stand-ins (``x0`` a number, ``f1`` a factor) and levels by their place.
     """
@@ -27,30 +31,52 @@ class Recipe:
     numeric: dict[str, str]
     factors: dict[str, str]
     levels: dict[str, tuple[str, ...]]
+    plain: tuple[str, ...] = ()
     kept: tuple[int, ...] = ()
     spec: Any = None
 
-    def table(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The columns in use as numbers or as factors, and nothing in between."""
-        made: dict[str, Any] = {s: col.numbers(rows[c], c, "covariate") for c, s in self.numeric.items()}
+    def values(self, rows: pd.DataFrame, coded: Mapping[str, Coded] = NONE) -> dict[str, Array]:
+        """The columns in use by their stand-ins: numbers as they are, factors as places in their levels."""
+        made: dict[str, Array] = {s: col.numbers(rows[c], c, "covariate") for c, s in self.numeric.items()}
         for column, stand_in in self.factors.items():
-            levels = self.levels[column]
-            places, said = col.texts(rows[column])
-            codes = np.append(pd.Index(levels).get_indexer(said), -1)[places]
+            places, said = coded[column] if column in coded else col.coded(rows[column])
+            levels = pd.Index(self.levels[column]).get_indexer([col.text(v) for v in said])
+            codes = np.append(levels, -1)[places]
             unseen = int((codes < 0).sum())
             if unseen:
                 raise ValueError(
                     f"The covariate `{column}` has levels that the sample it was made on lacks in {unseen} of "
                     f"{len(rows)} rows: leave these rows out, or group the levels before."
                 )
-            made[stand_in] = pd.Categorical.from_codes(codes, [f"l{k}" for k in range(len(levels))])
-        return pd.DataFrame(made, index=range(len(rows)))
+            made[stand_in] = codes
+        return made
 
-    def design(self, rows: pd.DataFrame) -> np.ndarray:
+    def table(self, values: Mapping[str, Array]) -> pd.DataFrame:
+        """The same as a table for formulaic: numbers and factors, and nothing in between."""
+        made: dict[str, Any] = dict(values)
+        for column, stand_in in self.factors.items():
+            levels = [f"l{k}" for k in range(len(self.levels[column]))]
+            made[stand_in] = pd.Categorical.from_codes(values[stand_in], levels)
+        return pd.DataFrame(made)
+
+    def columns(self, values: Mapping[str, Array], *, full_rank: bool) -> Array:
+        """(n, q) the ``plain`` columns, one after the other: a factor with every level or, for full rank, without
+        its first."""
+        many = {s: len(self.levels[c]) for c, s in self.factors.items()}
+        places = [(s, k) for s in self.plain for k in (range(int(full_rank), many[s]) if s in many else (-1,))]
+        out = np.empty((len(next(iter(values.values()))), len(places)), order="F")
+        for j, (stand_in, level) in enumerate(places):
+            out[:, j] = values[stand_in] if level < 0 else values[stand_in] == level
+        return out
+
+    def design(self, rows: pd.DataFrame) -> Array:
         """The same design columns for other rows."""
+        values = self.values(rows)
+        if self.plain:
+            return self.columns(values, full_rank=True)[:, list(self.kept)]
         with np.errstate(all="ignore"):
-            matrix = np.asarray(self.spec.get_model_matrix(self.table(rows), context=CONTEXT), float)[:, 1:]
-        return np.ascontiguousarray(matrix[:, list(self.kept)])
+            matrix = np.asarray(self.spec.get_model_matrix(self.table(values), context=CONTEXT), float)[:, 1:]
+        return np.asfortranarray(matrix[:, list(self.kept)])
 
 
 def _is_factor(factor: Factor, rows: pd.DataFrame) -> bool:
@@ -63,21 +89,25 @@ def _is_factor(factor: Factor, rows: pd.DataFrame) -> bool:
     return col.is_text(column)
 
 
-def recipe(chosen: Sequence[Term], rows: pd.DataFrame) -> Recipe:
-    """The recipe of these terms and rows: which columns are numbers, which are factors, and their levels."""
+def recipe(chosen: Sequence[Term], rows: pd.DataFrame) -> tuple[Recipe, dict[str, Coded]]:
+    """The recipe of these terms and rows: which columns are numbers, which are factors, and their levels; with the
+    factors, coded."""
     numeric: dict[str, str] = {}
     factors: dict[str, str] = {}
     levels: dict[str, tuple[str, ...]] = {}
+    coded: dict[str, Coded] = {}
     for factor in (f for t in chosen for f in t.factors):
         if not _is_factor(factor, rows):
             for column in factor.columns:
                 numeric.setdefault(column, f"x{len(numeric)}")
             continue
         column = factor.columns[0]
+        if column not in coded:
+            coded[column] = col.coded(rows[column])
         if factor.kind == "plain":
-            _refuse_text_numbers(rows[column], column)
+            _refuse_text_numbers(*coded[column], column)
         factors.setdefault(column, f"f{len(factors)}")
-        levels[column] = _levels(rows[column], column)
+        levels[column] = _levels(rows[column], coded[column][1], column)
     n = len(rows)
     width = sum(prod(_width(f, levels) for f in p) for t in chosen for p in t.products)
     if width * n > _NUMBERS:
@@ -85,7 +115,13 @@ def recipe(chosen: Sequence[Term], rows: pd.DataFrame) -> Recipe:
             f"The covariates would make {width:,} columns for {n:,} units, more than can be held: leave out "
             "interactions of factors with many levels, or group the levels."
         )
-    return Recipe(numeric, factors, levels)
+    simple = all(len(t.factors) == 1 and t.factors[0].kind != "computed" for t in chosen)
+    stand_ins = [
+        factors[c] if f.kind == "coded" or c not in numeric else numeric[c]
+        for f in (t.factors[0] for t in chosen)
+        for c in f.columns
+    ] if simple else []  # fmt: skip
+    return Recipe(numeric, factors, levels, tuple(dict.fromkeys(stand_ins))), coded
 
 
 def _width(factor: Factor, levels: dict[str, tuple[str, ...]]) -> int:
@@ -94,29 +130,29 @@ def _width(factor: Factor, levels: dict[str, tuple[str, ...]]) -> int:
     return len(levels.get(factor.columns[0], "1"))
 
 
-def _refuse_text_numbers(column: pd.Series, name: str) -> None:
+def _refuse_text_numbers(places: Array, values: Sequence[Any], name: str) -> None:
     """Text that mostly reads as numbers is more likely a fault of reading the file than a factor."""
-    counts = column.value_counts(sort=False)  # each text once: registers repeat a few
-    counts = counts[[isinstance(v, str) for v in counts.index]]
-    if not counts.sum():
+    among = [k for k, value in enumerate(values) if isinstance(value, str)]
+    if not among:
         return
-    text = pd.Series(list(counts.index))
+    counts = np.bincount(places[places >= 0], minlength=len(values))[among]
+    text = pd.Series([values[k] for k in among])
     like = int(counts[col.read_as_numbers(text)].sum())
     if 2 * like > counts.sum():
-        comma = text[(counts > 0).to_numpy()].str.contains(",", regex=False).any()
+        comma = text.str.contains(",", regex=False).any()
         raise ValueError(
-            f"The covariate `{name}` holds numbers stored as text in {like} of {len(column)} "
+            f"The covariate `{name}` holds numbers stored as text in {like} of {len(places)} "
             f"rows{', with decimal commas' if comma else ''}: convert them to numbers, or write `C({name})` if they "
             "are codes."
         )
 
 
-def _levels(column: pd.Series, name: str) -> tuple[str, ...]:
+def _levels(column: pd.Series, values: Sequence[Any], name: str) -> tuple[str, ...]:
     """Levels that occur, as text, in the order the data declare or else sorted."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         seen = list(column.cat.remove_unused_categories().cat.categories)
     else:
-        seen = list(pd.unique(column.dropna()))
+        seen = list(values)
         try:
             seen.sort()
         except TypeError:  # of more than one type

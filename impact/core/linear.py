@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,14 @@ Array = np.ndarray
 
 COLLINEAR = 1e-8
 """A column is redundant when less than this share of it is left by the columns before it."""
+
+BLOCK = 4096
+"""Rows that are worked on at a time where many are: what is made of so few stays in the processor's cache."""
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """The rows of an array, so many at a time."""
+    return (slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
 
 
 class Coordinates(NamedTuple):
@@ -30,9 +39,12 @@ class Coordinates(NamedTuple):
 
     def of(self, x: Array) -> Array:
         """The rows ``x`` (n, p) in these coordinates (n, k)."""
-        out = np.ones((len(x), 1 + len(self.kept)), order="F")
-        np.subtract(x[:, self.kept], self.centre[self.kept], out=out[:, 1:])
-        out[:, 1:] /= self.scale[self.kept]
+        out = np.empty((len(x), 1 + len(self.kept)), order="F")
+        every, centre, scale = len(self.kept) == x.shape[1], self.centre[self.kept], self.scale[self.kept]
+        for rows in blocks(len(x)):
+            out[rows, 0] = 1.0
+            np.subtract(x[rows] if every else x[rows, self.kept], centre, out=out[rows, 1:])
+            out[rows, 1:] /= scale
         return out
 
     def in_units(self, coefficients: Array) -> Array:
@@ -47,28 +59,44 @@ class Coordinates(NamedTuple):
 
 def coordinates(x: Array, w: Array) -> Coordinates:
     """Coordinates for the rows of ``x`` that have weight, leaving out what earlier columns explain."""
-    used = x.astype(float, copy=False) if (w > 0).all() else x[w > 0].astype(float, copy=False)
-    v = w[w > 0] / w[w > 0].sum()
-    top = np.abs(used).max(axis=0, initial=0.0)
+    live = w > 0
+    used, v = (x, w) if live.all() else (x[live], w[live])
+    used, v = used.astype(float, copy=False), v / v.sum()
+    none = np.zeros(x.shape[1])
+    if not used.size:
+        return Coordinates(none, none + 1, np.arange(0), np.arange(x.shape[1]))
+    low, high = used.min(axis=0), used.max(axis=0)
+    top = np.maximum(np.abs(low), np.abs(high))
     # Through the largest value first, so that squares of 1e200 neither overflow nor vanish.
     unit = np.where(top > 0, top, 1.0)
-    shrunk = used / unit
-    centre = v @ shrunk
-    centre = centre + v @ (shrunk - centre)  # twice: the first pass rounds at the size of the offset
     rounding = 16 * np.finfo(float).eps
-    flat = np.ptp(shrunk, axis=0) <= rounding if len(used) else np.ones(x.shape[1], bool)
-    columns = np.subtract(shrunk, centre, out=shrunk)
-    columns *= np.sqrt(v)[:, None]
-    spread = np.sqrt(np.einsum("ij,ij->j", columns, columns))
+    flat = high / unit - low / unit <= rounding
+    centre, gram = centred(used, v, unit)
+    spread = np.sqrt(np.maximum(np.diag(gram), 0.0))
     scale = np.where(flat | (spread == 0), 1.0, spread)
-    columns /= scale
     # The triangle holds the columns' geometry, so the search for redundant ones is p x p.
-    shape = triangle(columns) if columns.size else np.zeros((0, x.shape[1]))
+    shape = root_of(gram / scale / scale[:, None])
+    if shape is None:
+        shape = np.linalg.qr((used / unit - centre) * np.sqrt(v)[:, None] / scale, mode="r")
     # A column around 1e12 has already lost digits to its offset, and cannot prove itself with them.
     tolerance = np.maximum(COLLINEAR, rounding / scale)
     kept = _independent(shape, tolerance, ~flat)
     redundant = np.setdiff1d(np.arange(x.shape[1]), kept)
     return Coordinates(centre * unit, scale * unit, kept, redundant)
+
+
+def centred(x: Array, v: Array, unit: Array) -> tuple[Array, Array]:
+    """Means and covariances of the columns of ``x / unit`` under weights that sum to one."""
+    centre = v @ x / unit
+    shift, gram, root = np.zeros(len(unit)), np.zeros((len(unit), len(unit))), np.sqrt(v)
+    for rows in blocks(len(x)):
+        part = x[rows] / unit
+        part -= centre
+        part *= root[rows, None]
+        shift += root[rows] @ part
+        gram += part.T @ part
+    # The first mean rounds at the size of the offset: what it missed by is taken off both.
+    return centre + shift, gram - np.outer(shift, shift)
 
 
 def triangle(columns: Array) -> Array:
@@ -77,14 +105,18 @@ def triangle(columns: Array) -> Array:
     Cholesky is several times faster on tall matrices and loses digits with the square of the
     condition number; the diagonal tells how bad that is.
     """
+    root = root_of(columns.T @ columns)
+    return np.asarray(np.linalg.qr(columns, mode="r")) if root is None else root
+
+
+def root_of(gram: Array) -> Array | None:
+    """The upper triangle R with R'R the matrix, or None where Cholesky's would lose digits that matter."""
     try:
-        root = np.linalg.cholesky(columns.T @ columns).T
-        size = np.diag(root)
-        if size.min() > 1e-3 * size.max():
-            return root
-    except np.linalg.LinAlgError:
-        pass  # not positive definite to rounding: exactly the case for QR
-    return np.asarray(np.linalg.qr(columns, mode="r"))
+        root: Array = np.linalg.cholesky(gram).T
+    except np.linalg.LinAlgError:  # not positive definite to rounding
+        return None
+    size = np.diag(root)
+    return root if size.min() > 1e-3 * size.max() else None
 
 
 def _independent(columns: Array, tolerance: Array, candidates: Array) -> Array:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from impact.core.linear import Coordinates, coordinates, triangle
+from impact.core.linear import Coordinates, blocks, coordinates, root_of, triangle
 
 Array = np.ndarray
 
@@ -30,13 +32,14 @@ class Separated(NamedTuple):
         return len(self.rows) > 0
 
 
-class LogitFit(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class LogitFit:
     """A fitted model of P(d = 1 | x).
 
     ``design`` (n, k) and ``coefficients`` (k,) are in the fit's own ``coordinates``. ``logit`` is
     the linear predictor and ``probability`` its inverse logit; of separated rows they are the
-    limits that maximum likelihood tends to (0 or 1, and minus or plus infinity). ``pull`` (n,) is
-    (d_i - p_i) w_i, and zero for separated rows; ``root`` (k, k) is the triangle R of R'R = Z'VZ.
+    limits that maximum likelihood tends to (0 or 1, and minus or plus infinity). ``treated`` and
+    ``weights`` are what was fitted, with no weight on separated rows.
     """
 
     coordinates: Coordinates
@@ -44,9 +47,22 @@ class LogitFit(NamedTuple):
     coefficients: Array
     logit: Array
     probability: Array
-    pull: Array
-    root: Array
+    treated: Array
+    weights: Array
     separated: Separated
+
+    @cached_property
+    def pull(self) -> Array:
+        """(n,): (d_i - p_i) w_i, and zero for separated rows."""
+        rest = np.where(self.treated, _inverse(-self.logit), -self.probability)
+        return np.where(self.weights > 0, self.weights * rest, 0.0)
+
+    @cached_property
+    def root(self) -> Array:
+        """(k, k): the triangle R of R'R = Z'VZ, with V the weights times the variances of treatment."""
+        used = slice(None) if (self.weights > 0).all() else self.weights > 0
+        chance, h = self.weights[used], self.logit[used]
+        return triangle(np.sqrt(chance * _inverse(h) * _inverse(-h))[:, None] * self.design[used])
 
     @property
     def redundant(self) -> Array:
@@ -64,9 +80,7 @@ class LogitFit(NamedTuple):
 
     def carry(self, gradient: Array) -> Array:
         """The scores (n,) or (n, T) of a function of the coefficients with gradient (k,) or (k, T)."""
-        from scipy.linalg import solve_triangular
-
-        direction = solve_triangular(self.root, solve_triangular(self.root, gradient, trans="T"))
+        direction = _back(self.root, gradient)
         pull = self.pull if direction.ndim == 1 else self.pull[:, None]
         return np.asarray(pull * (self.design @ direction))
 
@@ -117,8 +131,9 @@ def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> L
             raise ValueError(_complete(d, x, used, names, blame))
     # Term by term, not by BLAS: rows with the same covariates then tie exactly, wherever they stand.
     predictor = np.zeros(len(d))
-    for j, b in enumerate(coefficients):
-        predictor += b * design[:, j]
+    for block in blocks(len(d)):
+        for j, b in enumerate(coefficients):
+            predictor[block] += b * design[block, j]
     set_aside = used & ~left
     predictor[set_aside] = np.where(d[set_aside], np.inf, -np.inf)
     return LogitFit(
@@ -127,7 +142,8 @@ def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> L
         coefficients,
         predictor,
         _inverse(predictor),
-        *_pulls(d, design, w * left, predictor),
+        d,
+        w * left,
         Separated(
             np.flatnonzero(set_aside),
             int((set_aside & d).sum()),
@@ -138,18 +154,8 @@ def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> L
 
 
 def _inverse(predictor: Array) -> Array:
-    from scipy.special import expit
-
-    return expit(predictor)
-
-
-def _pulls(d: Array, design: Array, w: Array, predictor: Array) -> tuple[Array, Array]:
-    """What each row pulls on the coefficients with, and the triangle of the information."""
-    pull = np.zeros(len(d))
-    used = slice(None) if (w > 0).all() else w > 0
-    p, q = _inverse(predictor[used]), _inverse(-predictor[used])
-    pull[used] = w[used] * np.where(d[used], q, -p)
-    return pull, triangle(np.sqrt(w[used] * p * q)[:, None] * design[used])
+    small = np.exp(-np.abs(predictor))
+    return np.where(predictor < 0, small, 1.0) / (1.0 + small)
 
 
 def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
@@ -159,20 +165,27 @@ def _climb(d: Array, design: Array, w: Array) -> tuple[Array, Array | None]:
     coefficients = _first_guess(d, design, w)
     predictor = design @ coefficients
     loss, before = _loss(sign * predictor, w), np.inf
+    root = None
     for turn in range(200):
-        step = _newton(d, design, w, predictor)
+        kept = root if before < 1e-4 else None  # after so small a step the triangle would hardly change
+        step, root = _newton(d, design, w, predictor, kept)
         move = design @ step
-        size, length = np.abs(move).max() / (1 + np.abs(predictor).max()), 1.0
+        size, length = _largest(move) / (1 + _largest(predictor)), 1.0
         # Small enough; or as small as rounding allows, what is left no longer shrinking; or small, after a step that
-        # squared the one before, so that what is left is the square of this one.
-        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2) or size <= min(1e-7, before**1.5):
+        # squared the one before, so that what is left is the square of this one, or its product with the one before.
+        squared = size <= min(3e-7, before**1.5) and (kept is None or size * before <= CONVERGED / 10)
+        if size <= CONVERGED or (size <= 1e3 * CONVERGED and size > before / 2) or squared:
             return coefficients + step, None
         before = size
+        ahead = predictor + move
         # An honest Newton step halves until it does not lose; ties are rounding, not loss. A small one cannot lose.
-        while size > 1e-4 and _loss(sign * (predictor + length * move), w) > loss * (1 + 1e-12) and length > 1e-6:
-            length /= 2
-        coefficients, predictor = coefficients + length * step, predictor + length * move
-        loss = _loss(sign * predictor, w) if size > 1e-4 else loss
+        if size > 1e-4:
+            allowed, loss = loss * (1 + 1e-12), _loss(sign * ahead, w)
+            while loss > allowed and length > 1e-6:
+                length /= 2
+                ahead = predictor + length * move
+                loss = _loss(sign * ahead, w)
+        coefficients, predictor = coefficients + length * step, ahead
         if turn >= 20 and turn % 5 == 0 and _separates(sign * move):
             return coefficients, step
     raise ValueError(
@@ -186,34 +199,51 @@ def _first_guess(d: Array, design: Array, w: Array) -> Array:
     guess = np.zeros(design.shape[1])
     share = (w @ d) / w.sum()
     guess[0] = np.log(share / (1 - share))
-    some = slice(None, None, len(d) // max(5_000, 50 * len(guess)) or None)
-    few, z = d[some], design[some]
-    if 4 * len(few) > len(d) or few.all() or not few.any():
+    better, least = guess, max(5_000, 50 * len(guess))
+    for share, most in ((least / len(d), 5), (1 / 8, 1)):  # many steps on few rows, then one on more of them
+        some = slice(None, None, max(int(1 / share), 1))
+        few, z, v = d[some], np.asfortranarray(design[some]), w[some]
+        if 4 * len(few) > len(d) or len(few) < least or few.all() or not few.any():
+            break
+        for _ in range(most):
+            step, _ = _newton(few, z, v, z @ better)
+            better = better + step
+            if not np.abs(better).max() < 30:  # the few may be separated where all are not
+                return guess
+            if np.abs(step).max() < 1e-2:
+                break
+    if better is guess:
         return guess
-    better = guess.copy()
-    for _ in range(5):
-        better = better + _newton(few, z, w[some], z @ better)
-        if not np.abs(better).max() < 30:  # the few may be separated where all are not
-            return guess
     sign = np.where(d, 1.0, -1.0)
     return better if _loss(sign * (design @ better), w) < _loss(sign * guess[0], w) else guess
 
 
-def _newton(d: Array, design: Array, w: Array, predictor: Array) -> Array:
-    from scipy.linalg import solve_triangular
-
+def _newton(d: Array, design: Array, w: Array, predictor: Array, root: Array | None = None) -> tuple[Array, Array | None]:
+    """Newton's step, and the triangle of the information where it is good enough to serve again; or the step by a
+    triangle of before."""
+    k = design.shape[1]
+    gram, pulled = np.zeros((k, k)), np.zeros(k)
+    for rows in blocks(len(d)):
+        z, h = design[rows].T, predictor[rows]
+        small = np.exp(-np.abs(h))
+        one = 1.0 + small
+        pulled += z @ (w[rows] * (d[rows] - np.where(h < 0, small, 1.0) / one))
+        if root is None:
+            gram += (z * (w[rows] * small / (one * one))) @ z.T
+    root = root_of(gram) if root is None else root
+    if root is not None:
+        return _back(root, pulled), root
+    # The triangle of [Z, r] holds both R and Q'r, so Q (n x k) is never made.
     p, q = _inverse(predictor), _inverse(-predictor)
     half = np.sqrt(np.maximum(w * p * q, 1e-300))
-    pull = w * np.where(d, q, -p)
-    k = design.shape[1]
-    columns = half[:, None] * design
-    root = triangle(columns)
-    size = np.abs(np.diag(root))
-    if size.min() > 1e-3 * size.max():
-        return solve_triangular(root, solve_triangular(root, design.T @ pull, trans="T"))
-    # The triangle of [Z, r] holds both R and Q'r, so Q (n x k) is never made.
-    root = np.asarray(np.linalg.qr(np.column_stack([columns, pull / half]), mode="r"))
-    return solve_triangular(root[:k, :k], root[:k, k])
+    columns = np.column_stack([half[:, None] * design, w * np.where(d, q, -p) / half])
+    whole = np.linalg.qr(columns, mode="r")
+    return np.asarray(np.linalg.solve(whole[:k, :k], whole[:k, k])), None
+
+
+def _back(root: Array, right: Array) -> Array:
+    """Solve R'R x = right, for a triangle R."""
+    return np.asarray(np.linalg.solve(root, np.linalg.solve(root.T, right)))
 
 
 def _separates(move: Array) -> bool:
@@ -225,8 +255,16 @@ def _separates(move: Array) -> bool:
     return bool(move.min() >= -1e-7 * move.max())
 
 
+def _largest(x: Array) -> float:
+    return float(max(x.max(), -x.min()))
+
+
 def _loss(margin: Array, w: Array) -> float:
-    return float(w @ np.logaddexp(0.0, -margin))
+    total = 0.0
+    for rows in blocks(len(w)):
+        m = margin[rows]
+        total += w[rows] @ (np.log1p(np.exp(-np.abs(m))) - np.minimum(m, 0.0))
+    return float(total)
 
 
 def _ask_for_two_arms(d: Array, used: Array) -> None:
