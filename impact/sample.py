@@ -166,7 +166,8 @@ class Sample:
         if self.arm is not None:
             raise ValueError(
                 f"This compares two arms, and the study “{self.study.title}” has {len(self.study.arms)}: use "
-                "impact.matching.several, or compare two of them by study.revise(treated=...) with one value."
+                "impact.matching.several and impact.checks.several, or compare two of them: study.revise(treated=...) with "
+                "one value."
             )
         treated, comparison = self.study.arms
         return {treated: self.treated, comparison: ~self.treated}
