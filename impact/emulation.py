@@ -110,7 +110,7 @@ class _Door:
             flow=tuple(self.flow),
             notes=caution(self.notes),
             fingerprint=_fingerprint(
-                study, outcomes, columns["characteristics"], treated if arm is None else arm, adoption, sampling, cluster
+                study, outcomes, columns["characteristics"], treated, adoption, sampling, cluster, arm
             ),
         )
 
@@ -273,7 +273,7 @@ class _Door:
         if study.treatment is None or len(study.treatments) == 1:
             return None
         column = self.rows[study.treatment]
-        return sum(k * col.equal(column, code) for k, code in enumerate(study.treatments, start=1))
+        return np.sum([k * col.equal(column, code) for k, code in enumerate(study.treatments, start=1)], axis=0)
 
     def _each(self) -> list[Array]:
         """Who is in each arm, treated first."""

@@ -166,7 +166,7 @@ class Sample:
         if self.arm is not None:
             raise ValueError(
                 f"This compares two arms, and the study “{self.study.title}” has {len(self.study.arms)}: use "
-                "impact.matching.several and impact.checks.several, or compare two of them: study.revise(treated=...) with "
+                "impact.matching.several and impact.checks.several, or compare two by study.revise(treated=...) with "
                 "one value."
             )
         treated, comparison = self.study.arms
@@ -243,8 +243,8 @@ class Sample:
                 return type(value)(*(pick(v) for v in value))
             return value[rows] if isinstance(value, np.ndarray) else value
 
-        by_row = ("unit", "covariates", "characteristics", "sampling", "weights", "cluster", "treated", "arm", "adoption",
-                  "strata", "score", "nuisance")  # fmt: skip
+        by_row = ("unit", "covariates", "characteristics", "sampling", "weights", "cluster", "treated", "adoption",
+                  "arm", "strata", "score", "nuisance")  # fmt: skip
         picked = {f.name: pick(getattr(self, f.name)) for f in fields(self) if f.name in by_row}
         return replace(self, outcomes={k: pick(v) for k, v in self.outcomes.items()}, **picked)
 

@@ -217,9 +217,7 @@ class Study:
         _refuse_types(self, "The study")
         for name in ("treated", "comparison", "never"):
             _set(self, name, _plain(getattr(self, name)))
-        if isinstance(self.treated, list | tuple):
-            values = tuple(_plain(v) for v in self.treated)
-            _set(self, "treated", values[0] if len(values) == 1 else values)
+        _set(self, "treated", _one_or_several(self.treated))
         _set(self, "outcomes", _tuple(self.outcomes, (Outcome, Event)))
         _set(self, "covariates", tuple(dict.fromkeys(_tuple(self.covariates, str))))
         _set(self, "eligibility", dict(self.eligibility))
@@ -455,6 +453,18 @@ def _code(key: str) -> Any:
 def _plain(value: Any) -> Any:
     """A numpy number or text as Python's own, which a file can hold."""
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
+def _one_or_several(treated: Any) -> Any:
+    """A value of the treatment, or several as a tuple in their order."""
+    if isinstance(treated, set | frozenset | Mapping):
+        raise TypeError(
+            f"The study has {type(treated).__name__} as `treated`: give a value, or a list of values in the order in "
+            "which they are to be shown."
+        )
+    several = isinstance(treated, list | tuple) or getattr(treated, "ndim", 0) == 1
+    values = tuple(_plain(v) for v in treated) if several else (treated,)
+    return values[0] if len(values) == 1 else values
 
 
 def _items(value: Any) -> Iterable[Any]:

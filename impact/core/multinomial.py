@@ -1,4 +1,4 @@
-"""Logistic regression among several arms, what each row contributes to its error, and what to say when it has no answer.
+"""Logistic regression of several arms, what each row contributes to its error, and what it says without an answer.
 
 With arms coded 0 to K - 1, z the covariates with an intercept, and b_0 = 0,
 
@@ -193,8 +193,9 @@ def _identified(design: Array, w: Array, allowed: Array) -> Array:
     everyone = np.arange((allowed.shape[1] - 1) * design.shape[1])
     if allowed.all():
         return everyone
-    shape = np.linalg.qr(_stacked(design, w / w.mean(), allowed / allowed.sum(axis=1, keepdims=True)), mode="r")
-    size = np.linalg.norm(shape, axis=0)
+    even = allowed / allowed.sum(axis=1, keepdims=True)
+    shape = np.asarray(np.linalg.qr(_stacked(design, w / w.mean(), even), mode="r"))
+    size = np.sqrt((shape**2).sum(axis=0))
     left = [int(j) for j in everyone if size[j] > FLAT * size.max()]
     while len(left):
         diagonal = np.abs(np.diag(np.linalg.qr(shape[:, left], mode="r")))
@@ -298,7 +299,7 @@ def _ask_for_company(
         found = [f"`{n}`" for n, c in zip(names, chosen, strict=True) if c][:5]
         who = ", ".join(found) or "a combination of covariates"
         raise ValueError(
-            f"A model of {len(arms)} arms was asked for, but {'' if len(found) < 2 else 'a combination of '}{who} tells "
-            f"the {int(mine.sum())} units of “{name}” from all others without error, so they are comparable with "
+            f"A model of {len(arms)} arms was asked for, but {'a combination of ' if len(found) > 1 else ''}{who} "
+            f"tells the {int(mine.sum())} units of “{name}” from all others without error, so they are comparable with "
             "nobody. Leave out covariates that follow from treatment, or leave out this arm."
         )

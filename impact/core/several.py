@@ -64,12 +64,23 @@ def ratios(fit: MultinomialFit, arm: Array, estimand: str, focal: int) -> tuple[
     return ratio, slope[:, 1:]
 
 
+def ask_for_weight(weights: Array, arm: Array, arms: Sequence[str], what: str) -> None:
+    """Refuse arms in which nobody has a weight."""
+    empty = [f"“{name}”" for k, name in enumerate(arms) if not weights[arm == k].sum() > 0]
+    if empty:
+        raise ValueError(
+            f"{what} was asked for, but nobody in {', '.join(empty)} resembles the group of interest, by covariates "
+            "that one arm never has: merge categories, leave covariates out, or compare fewer arms."
+        )
+
+
 def levels(
     y: Array, arm: Array, x: Array, w: Array, fit: MultinomialFit, focal: int | None, arms: Sequence[str]
 ) -> list[Level]:
     """The doubly robust mean of y (n, T) under each arm: of everybody, or of the arm ``focal``."""
     target = np.ones(len(arm), bool) if focal is None else arm == focal
     ratio, slope = ratios(fit, arm, "ATE" if focal is None else "ATT", focal or 0)
+    ask_for_weight(np.where(w > 0, w * ratio, 0.0), arm, arms, "A comparison of all arms")
     found = []
     for k, name in enumerate(arms):
         inside = arm == k

@@ -1,4 +1,4 @@
-"""What methods for several arms share: the model of the arms, whose effect is asked for, and the estimate of all pairs."""
+"""What methods for several arms share: the model of the arms, whose effect it is, and the estimate of all pairs."""
 
 from __future__ import annotations
 

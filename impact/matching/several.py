@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from impact.core.moments import mean, mean_scores
-from impact.core.several import ratios
+from impact.core.several import ask_for_weight, ratios
 from impact.estimate import Estimate
 from impact.matching import balanced
 from impact.matching.arms import Means, barred, codes, focused, model, names, target
@@ -98,7 +98,7 @@ def weight(sample: Sample, *, estimand: str | None = None, focal: Any = None) ->
     fit = model(sample, WHAT)
     ratio, slope = ratios(fit, arm, "ATT" if of is not None else asked, of or 0)
     weights = np.where(w > 0, w * ratio, 0.0)
-    _refuse_empty(weights, arm, words, asked)
+    ask_for_weight(weights, arm, words, f"{WHAT} for the {asked}")
     told = [(arm == k, name) for k, name in enumerate(words) if k != of]
     way = WAYS.get(asked, f"the other arms weighted by the probability of “{words[of or 0]}” over that of their own")
     return sample.reweight(
@@ -190,12 +190,3 @@ def _means(sample: Sample, outcome: Names) -> Means:
     asked = measured(sample, outcome, several=True)
     over = [sample.weights * mine for mine in sample.every_arm.values()]
     return Means(asked, [mean(asked.values, w) for w in over], [mean_scores(asked.values, w) for w in over])
-
-
-def _refuse_empty(weights: Array, arm: Array, words: tuple[str, ...], asked: str) -> None:
-    empty = [f"“{name}”" for k, name in enumerate(words) if not weights[arm == k].sum() > 0]
-    if empty:
-        raise ValueError(
-            f"{WHAT} for the {asked} was asked for, but nobody in {listing(empty)} resembles the group of interest, by "
-            "covariates that one arm never has: merge categories, leave covariates out, or compare fewer arms."
-        )
