@@ -89,7 +89,7 @@ class _Door:
         self._complete()
         self._in_every_period()
         outcomes, periods = self._outcomes()
-        treated, _ = self._arms()
+        treated, arm = self._arms()[0], self._arm()
         columns = cov.materialise(self.terms, self.rows, treated, self.notes)
         adoption = self._adoption(periods)
         sampling = self._sampling()
@@ -106,10 +106,13 @@ class _Door:
             weights=sampling.copy(),
             cluster=cluster,
             treated=treated,
+            arm=arm,
             adoption=adoption,
             flow=tuple(self.flow),
             notes=caution(self.notes),
-            fingerprint=_fingerprint(study, outcomes, columns["characteristics"], treated, adoption, sampling, cluster),
+            fingerprint=_fingerprint(
+                study, outcomes, columns["characteristics"], treated, adoption, sampling, cluster, arm
+            ),
         )
 
     # ---- who ------------------------------------------------------------------------------
@@ -145,15 +148,17 @@ class _Door:
         if lost:
             self._keep(column.notna().to_numpy(), f"{study.treatment} known")
         treated, comparison = self._arms()
-        for mask, name, code in ((treated, "treated", study.treated), (comparison, "comparison", study.comparison)):
+        parts = [("treated", code, col.equal(column, code)) for code in study.treatments]
+        for name, code, mask in (*parts, ("comparison", study.comparison, comparison)):
             if not mask.any():
                 raise ValueError(
                     f"The study's `{name}` is {code!r} ({'text' if isinstance(code, str) else 'a number'}), which "
                     f"none of {len(column)} eligible units has in `{study.treatment}` ({col.kind(column)}); codes "
-                    f"found, with counts: {col.common_codes(column)}. Set `treated` and `comparison` to two of them."
+                    f"found, with counts: {col.common_codes(column)}. Set `treated` and `comparison` to two of them"
+                    f"{' or more' if len(parts) > 1 else ''}."
                 )
         if not (treated | comparison).all():
-            self._keep(treated | comparison, "in either arm")
+            self._keep(treated | comparison, "in either arm" if len(parts) == 1 else "in one of the arms")
 
     def _one_row_a_unit(self) -> None:
         column = self.rows[self.study.unit]
@@ -244,8 +249,9 @@ class _Door:
         negative = int((values < 0).sum())
         if negative:
             raise ValueError(f"The weights `{name}` are negative for {negative} of {len(values)} units: correct them.")
-        treated, comparison = self._arms()
-        if not (values[treated].sum() > 0 and (values[comparison].sum() > 0 or not comparison.any())):
+        *treated, comparison = self._each()
+        some = all(values[mine].sum() > 0 for mine in treated)
+        if not (some and (values[comparison].sum() > 0 or not comparison.any())):
             raise ValueError(f"The weights `{name}` are zero for a whole arm: correct them or leave `weights` out.")
         if (values == 0).any():
             self.notes.append(f"The weights `{name}` are zero for {int((values == 0).sum())} units, which have no say.")
@@ -257,9 +263,25 @@ class _Door:
         study = self.study
         if study.treatment is not None:
             column = self.rows[study.treatment]
-            return col.equal(column, study.treated), col.equal(column, study.comparison)
+            treated = [col.equal(column, code) for code in study.treatments]
+            return np.logical_or.reduce(treated), col.equal(column, study.comparison)
         ever = events.ever(self.rows[study.adoption], study.never)
         return ever, ~ever
+
+    def _arm(self) -> Array | None:
+        """(n,) codes of more than two arms, 0 for the comparison group."""
+        study = self.study
+        if study.treatment is None or len(study.treatments) == 1:
+            return None
+        column = self.rows[study.treatment]
+        return np.sum([k * col.equal(column, code) for k, code in enumerate(study.treatments, start=1)], axis=0)
+
+    def _each(self) -> list[Array]:
+        """Who is in each arm, treated first."""
+        arm = self._arm()
+        if arm is None:
+            return list(self._arms())
+        return [arm == k for k in (*range(1, len(self.study.treatments) + 1), 0)]
 
     def _count(self, step: str) -> None:
         treated, comparison = self._arms()
@@ -278,6 +300,11 @@ class _Door:
                 f"comparison units of {before.comparison}: leave out the columns that are mostly missing, or fill "
                 "them."
             )
+        if not all(mine.any() for mine in self._each()[:-1]):
+            raise ValueError(
+                f"To demand {demand} leaves nobody in one of the {len(self.study.arms)} arms: leave out the columns "
+                "that are mostly missing, or fill them."
+            )
 
     def _last_look(self, columns: dict[str, Any], outcomes: dict[str, Any]) -> None:
         n, p = columns["covariates"].shape
@@ -290,7 +317,10 @@ class _Door:
                 f"The covariates make {p} columns for {n} units: a comparison needs more units than columns; leave "
                 "out covariates or group their levels."
             )
-        for name, count in (("treated", self.flow[-1].treated), ("in the comparison group", self.flow[-1].comparison)):
+        names = ["treated", "in the comparison group"]
+        if len(self.study.arms) > 2:
+            names[:-1] = [f"in the arm “{word}”" for word in self.study.arms[:-1]]
+        for name, count in zip(names, (int(mine.sum()) for mine in self._each()), strict=True):
             if 0 < count < FEW:
                 units = "unit is" if count == 1 else "units are"
                 self.notes.append(f"Only {count} {units} {name}: standard errors computed from so few mean little.")

@@ -72,7 +72,9 @@ class Sample:
     sampling : (n,) weights before any design
     weights : (n,) weights now; zero leaves a unit out
     cluster : (n,) integer codes; units of one cluster are dependent
-    treated : (n,) bool
+    treated : (n,) bool; with more than two arms, who is in any of the treated ones
+    arm : (n,) integer codes for more than two arms, else None: 0 for the comparison group, then
+        the treated arms in the study's order
     adoption : (n,) float, infinity for never, or None
     strata : (n,) integer codes of matched sets, negative for unmatched units, or None
     score : (n,) estimated probability of treatment, or None
@@ -104,6 +106,7 @@ class Sample:
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
     formula: Any = field(default=None, repr=False)
+    arm: Array | None = None
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -112,6 +115,9 @@ class Sample:
         last = self.flow[-1]
         lines = [f"Sample of “{self.study.title}”: {last.treated} treated, {last.comparison} comparison units"]
         lines += [f"  {s.step}: {s.treated} treated, {s.comparison} comparison" for s in self.flow]
+        if self.arm is not None:
+            sizes = (f"{name} {int((mask & (self.weights > 0)).sum())}" for name, mask in self.every_arm.items())
+            lines.append(f"  arms: {', '.join(sizes)}")
         lines += [f"  step: {s}" for s in self.steps] + [f"  note: {n}" for n in self.notes]
         return "\n".join(lines)
 
@@ -157,8 +163,22 @@ class Sample:
                 f"This compares two arms, and the study “{self.study.title}” has staggered adoption instead: "
                 "use the estimators of `impact.did`, or give the study a `treatment`."
             )
+        if self.arm is not None:
+            raise ValueError(
+                f"This compares two arms, and the study “{self.study.title}” has {len(self.study.arms)}: use "
+                "impact.matching.several and impact.checks.several, or compare two by study.revise(treated=...) with "
+                "one value."
+            )
         treated, comparison = self.study.arms
         return {treated: self.treated, comparison: ~self.treated}
+
+    @property
+    def every_arm(self) -> dict[str, Array]:
+        """The arms by name, however many, treated first in the study's order: who is in each, as (n,) bool."""
+        if self.arm is None:
+            return self.arms
+        last = len(self.study.arms) - 1
+        return {name: self.arm == (k + 1 if k < last else 0) for k, name in enumerate(self.study.arms)}
 
     def design(self) -> Array:
         """(n, 1 + p): the covariates with an intercept before them."""
@@ -189,13 +209,17 @@ class Sample:
         score: Array | None = None,
         notes: Iterable[str] = (),
         flow: str | None = None,
+        several: bool = False,
     ) -> Sample:
         """The same units with new weights.
 
         ``step`` says in words what was done; ``flow``, if given, adds a line to the flow of
         exclusions that counts the units with a positive weight. Matched sets (``strata``)
-        become the clusters, unless the study named its own.
+        become the clusters, unless the study named its own. ``several`` says that the design
+        knows more than two arms; others are refused such a sample.
         """
+        if self.arm is not None and not several:
+            _ = self.arms  # refuses more than two arms in words
         if self.nuisance is not None:
             raise ValueError(
                 f"This sample's weights were already estimated ({self.steps[-1]}), and the error of a second "
@@ -226,7 +250,7 @@ class Sample:
             return value[rows] if isinstance(value, np.ndarray) else value
 
         by_row = ("unit", "covariates", "characteristics", "sampling", "weights", "cluster", "treated", "adoption",
-                  "strata", "score", "nuisance")  # fmt: skip
+                  "arm", "strata", "score", "nuisance")  # fmt: skip
         picked = {f.name: pick(getattr(self, f.name)) for f in fields(self) if f.name in by_row}
         return replace(self, outcomes={k: pick(v) for k, v in self.outcomes.items()}, **picked)
 

@@ -159,9 +159,10 @@ class Study:
     unit : str
         Column that identifies a unit (person, firm, area).
     outcomes : Outcome, Event, or several of them
-    treatment, treated, comparison : column and its two values
+    treatment, treated, comparison : column and its values
         Who got the programme and who got the comparison. Rows with other values are
-        left out and counted.
+        left out and counted. With several programmes, ``treated`` is a list of values, in the
+        order in which they are to be shown; such studies are for ``impact.matching.several``.
     adoption : column
         When a unit was first treated (empty: never), for staggered programmes.
         A study names either ``treatment`` or ``adoption``.
@@ -182,7 +183,7 @@ class Study:
     weights : column, optional
         Sampling weights.
     labels : mapping
-        Names of columns and of the two values of ``treatment`` in words, for tables and figures:
+        Names of columns and of the values of ``treatment`` in words, for tables and figures:
         ``{"foreign_born": "born abroad", "private": "private providers"}``.
     missing : ``"error"`` or ``"drop"``
         Whether a missing covariate, outcome or treatment stops the study, or excludes the
@@ -216,6 +217,7 @@ class Study:
         _refuse_types(self, "The study")
         for name in ("treated", "comparison", "never"):
             _set(self, name, _plain(getattr(self, name)))
+        _set(self, "treated", _one_or_several(self.treated))
         _set(self, "outcomes", _tuple(self.outcomes, (Outcome, Event)))
         _set(self, "covariates", tuple(dict.fromkeys(_tuple(self.covariates, str))))
         _set(self, "eligibility", dict(self.eligibility))
@@ -234,9 +236,13 @@ class Study:
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"The study names {_list(twice)} more than once among its outcomes: name each once.")
-        if self.treatment is not None and (self.treated == self.comparison or len(set(self.arms)) == 1):
+        if self.treated == ():
+            raise ValueError("The study has an empty list as `treated`: name at least one value of the treatment.")
+        values = (*self.treatments, self.comparison)
+        alike = any(a == b for k, a in enumerate(values) for b in values[:k])
+        if self.treatment is not None and (alike or len(set(self.arms)) < len(values)):
             raise ValueError("The study gives `treated` and `comparison` one value or label: give each arm its own.")
-        if self.treated is None or self.comparison is None:
+        if any(v is None for v in values):
             raise ValueError("A missing value is not an arm: give `treated` and `comparison` a value of the treatment.")
         for outcome in self.outcomes:
             if {self.treatment, self.adoption} & set(outcome.columns):
@@ -268,11 +274,29 @@ class Study:
         return self.labels.get(str(name), str(name))
 
     @property
-    def arms(self) -> tuple[str, str]:
-        """The two arms in words, treated first."""
+    def treatments(self) -> tuple[Any, ...]:
+        """The values of ``treatment`` that are treated: one, or several in the study's order."""
+        return self.treated if isinstance(self.treated, tuple) else (self.treated,)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms in words, treated first: two, or more where ``treated`` has several values."""
         if self.treatment is None:
             return "adopters", "not yet adopters"
-        return self.say(self.treated), self.say(self.comparison)
+        return tuple(self.say(value) for value in (*self.treatments, self.comparison))
+
+    @property
+    def whose(self) -> str:
+        """Whose effect is asked for, in words. With several treated arms the ATT is on the first of them."""
+        if self.treatment is None or len(self.treatments) == 1:
+            return ESTIMANDS[self.estimand]
+        return {
+            "ATT": f"average effects on those with {self.arms[0]} (ATT)",
+            "ATC": "average effects on the comparison group, had it been in the other arms (ATC)",
+            "ATE": "average effects on everybody eligible (ATE)",
+            "ATO": "average effects on the overlap population, those likeliest to have been in any arm (ATO)",
+            "ATM": "average effects on those whom matching of all arms would keep (ATM)",
+        }[self.estimand]
 
     def revise(self, **changes: Any) -> Study:
         """The same study with some parts of its protocol changed."""
@@ -292,7 +316,7 @@ class Study:
     def protocol(self) -> dict[str, str]:
         """The elements of the target trial in words, in the order a reader expects them."""
         if self.treatment:
-            arms = f"{self.arms[0]} versus {self.arms[1]} ({self.say(self.treatment)})"
+            arms = f"{' versus '.join(self.arms)} ({self.say(self.treatment)})"
         else:
             arms = f"first treated at {self.adoption}, against units not yet or never treated"
         elements = {
@@ -304,7 +328,7 @@ class Study:
             "Time zero": self.time_zero or "not stated",
             "Follow-up": self.follow_up or "not stated",
             "Outcomes": "; ".join(_outcome_words(o) for o in self.outcomes),
-            "Causal contrast": ESTIMANDS[self.estimand],
+            "Causal contrast": self.whose,
             "Adjustment": ", ".join(self._covariate(c) for c in self.covariates) or "none",
         }
         if self.cluster:
@@ -429,6 +453,18 @@ def _code(key: str) -> Any:
 def _plain(value: Any) -> Any:
     """A numpy number or text as Python's own, which a file can hold."""
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+
+
+def _one_or_several(treated: Any) -> Any:
+    """A value of the treatment, or several as a tuple in their order."""
+    if isinstance(treated, set | frozenset | Mapping):
+        raise TypeError(
+            f"The study has {type(treated).__name__} as `treated`: give a value, or a list of values in the order in "
+            "which they are to be shown."
+        )
+    several = isinstance(treated, list | tuple) or getattr(treated, "ndim", 0) == 1
+    values = tuple(_plain(v) for v in treated) if several else (treated,)
+    return values[0] if len(values) == 1 else values
 
 
 def _items(value: Any) -> Iterable[Any]:

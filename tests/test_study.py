@@ -53,9 +53,9 @@ def outcomes(draw) -> tuple[Outcome | Event, ...]:
 
 @st.composite
 def studies(draw) -> Study:
-    arms = draw(st.lists(st.one_of(CODE, st.booleans()), min_size=2, max_size=2, unique_by=(str, lambda c: c)))
+    arms = draw(st.lists(st.one_of(CODE, st.booleans()), min_size=2, max_size=4, unique_by=(str, lambda c: c)))
     return Study(
-        title=draw(TEXT), unit="the unit", treatment="the arm", treated=arms[0], comparison=arms[1],
+        title=draw(TEXT), unit="the unit", treatment="the arm", treated=arms[1:], comparison=arms[0],
         outcomes=draw(outcomes()),
         covariates=draw(st.lists(NAME, max_size=3)), eligibility=draw(st.dictionaries(TEXT, TEXT, max_size=3)),
         labels=draw(st.dictionaries(TEXT, TEXT, max_size=0)), time_zero=draw(TEXT), follow_up=draw(TEXT),
@@ -90,6 +90,8 @@ def test_values_of_numpy_are_written_as_plain_ones():
     exits = Event("m", "s", {np.int64(2): "job"}, censored=np.str_("c"))
     one = study(treated=np.int64(1), comparison=np.int64(0), outcomes=(pay, exits))
     assert Study.from_toml(one.to_toml()) == one
+    several = study(treated=np.array([1, 2]), comparison=0)
+    assert several.treated == (1, 2) and Study.from_toml(several.to_toml()) == several
     assert one.outcomes[0].columns == ("pay_1", "pay_2", "pay_3")
 
 
@@ -147,6 +149,11 @@ CONTRADICTIONS = {
     "a pattern like a column": (lambda: study(outcomes=(JOB, Outcome("job_{}", periods=[1]))), "more than once"),
     "one value for both arms": (lambda: study(treated=1, comparison=1), "one value or label"),
     "one label for both arms": (lambda: study(labels={"1": "a", "0": "a"}), "one value or label"),
+    "one value for two treated arms": (lambda: study(treated=(1, 1)), "one value or label"),
+    "a treated value that is the comparison's": (lambda: study(treated=(1, 0)), "one value or label"),
+    "one label for two treated arms": (lambda: study(treated=(1, 2), labels={"1": "a", "2": "a"}), "value or label"),
+    "nobody treated": (lambda: study(treated=()), "an empty list as `treated`"),
+    "one of the arms missing": (lambda: study(treated=(1, None)), "A missing value is not an arm"),
     "an arm that is missing": (lambda: study(comparison=None), "A missing value is not an arm"),
     "the outcome as treatment": (lambda: study(treatment="job"), "comes after treatment"),
     "the status as treatment": (lambda: study(treatment="exit", outcomes=EXIT), "comes after treatment"),
@@ -213,6 +220,19 @@ def test_the_protocol_is_the_target_trial_in_words():
         "Sampling weights": "w",
         "Missing values": "exclude the unit, counted in the flow",
     }
+
+
+def test_several_treated_arms():
+    one = study(treated=["A", "B"], comparison="public", labels={"A": "Alpha"}, estimand="ATE")
+    assert one.treated == one.treatments == ("A", "B") and one.arms == ("Alpha", "B", "public")
+    assert tomllib.loads(one.to_toml())["treated"] == ["A", "B"]
+    words = one.protocol()
+    assert words["Treatment strategies"] == "Alpha versus B versus public (arm)"
+    assert words["Causal contrast"] == "average effects on everybody eligible (ATE)"
+    assert one.revise(estimand="ATT").protocol()["Causal contrast"] == "average effects on those with Alpha (ATT)"
+    assert study(treated=["A"]).treated == "A" and study(treated=["A"]) == study(treated="A")
+    with pytest.raises(TypeError, match="set as `treated`.* in the order"):
+        study(treated={"A", "B"})
 
 
 def test_what_is_not_said_is_said_to_be_unsaid():

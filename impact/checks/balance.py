@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks.sides import judged, levels
+from impact.checks.sides import judged, levels, of_two_arms
 from impact.core import arguments, moments
 from impact.core import balance as gaps
 from impact.sample import Sample, told
@@ -61,6 +61,7 @@ def balance(sample: Sample, *, threshold: float = 0.1, by: str | None = None, de
     """
     arguments.number(threshold, "threshold", above=0, most=1e6)
     detail = arguments.yes_or_no(detail, "detail")
+    of_two_arms(sample)
     names, x = sample.characteristic_names, sample.characteristics
     if sample.score is not None:
         names, x = ("propensity score", *names), np.column_stack([sample.score, x])

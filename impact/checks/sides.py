@@ -17,8 +17,15 @@ Array = np.ndarray
 MOST_LEVELS = 50
 
 
+def of_two_arms(sample: Sample) -> None:
+    """Refuse a sample of more than two arms, in words."""
+    if sample.arm is not None:
+        _ = sample.arms
+
+
 def judged(sample: Sample) -> tuple[str, ...]:
     """The sides whose units the effect is about."""
+    of_two_arms(sample)
     return {"ATT": ("treated",), "ATC": ("comparison",)}.get(sample.study.estimand, ("treated", "comparison"))
 
 
@@ -68,6 +75,7 @@ def single(sample: Sample, outcome: str | None = None, time: float | None = None
 
 def with_outcome(sample: Sample, like: Outcome, values: Array, words: str) -> tuple[Sample, Array]:
     """The sample with these values (n,) as its only outcome, and the values."""
+    of_two_arms(sample)
     only = Outcome(like.name, words, unit=like.unit)
     study = sample.study.revise(outcomes=only)
     return replace(sample, study=study, outcomes={only.name: values}, periods={}), values

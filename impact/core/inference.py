@@ -38,8 +38,8 @@ def hotelling(gap: Array, vcov: Array, df: float) -> dict[str, float]:
     """
     from scipy import stats
 
-    wald = float(gap @ np.linalg.pinv(vcov, hermitian=True) @ gap)
-    k = int(np.linalg.matrix_rank(vcov, hermitian=True))
+    size, along = _directions(vcov, gap)
+    wald, k = float((along**2 / size).sum()), len(size)
     rest = df + 1 - k
     if k == 0 or rest <= 0:
         f, p = np.nan, np.nan
@@ -49,6 +49,19 @@ def hotelling(gap: Array, vcov: Array, df: float) -> dict[str, float]:
         f = wald / k * rest / df
         p = stats.f.sf(f, k, rest)
     return {"statistic": float(f), "df": float(k), "df_residual": float(rest), "wald": wald, "p_value": float(p)}
+
+
+def _directions(vcov: Array, gap: Array) -> tuple[Array, Array]:
+    """How large the error is in each direction in which values have one, and the gap along it.
+
+    Judged on the scale of correlations, where rounding is of the order of 1e-16: contrasts of all pairs of arms
+    follow from each other, and what is left of a direction that does not exist must not be taken for precision.
+    """
+    scale = np.sqrt(np.diag(vcov))
+    scale = np.where(scale > 0, scale, 1.0)
+    size, basis = np.linalg.eigh(vcov / np.outer(scale, scale))
+    real = size > 1e-12 * max(size.max(initial=0.0), 1e-300)
+    return size[real], basis[:, real].T @ (gap / scale)
 
 
 def sup_t(vcov: Array, df: float, level: float, draws: int = 100_000) -> float:

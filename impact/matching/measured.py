@@ -147,9 +147,9 @@ def _logs(mean: Array, scores: Array, odds: bool) -> tuple[Array, Array]:
         return np.log(mean / left), scores / (mean * left if odds else mean)
 
 
-def measured(sample: Sample, outcome: Names) -> Measured:
-    """The outcomes asked for, all of the study's if none is named. Refuses studies without two arms."""
-    _ = sample.arms  # refuses staggered adoption in words
+def measured(sample: Sample, outcome: Names, *, several: bool = False) -> Measured:
+    """The outcomes asked for, all of the study's if none is named. Refuses studies without two arms, or ``several``."""
+    _ = sample.every_arm if several else sample.arms  # refuses staggered adoption in words
     if sample.study.estimand in ("ATO", "ATM") and sample.nuisance is None:
         raise ValueError(
             f"The study asks for the {sample.study.estimand}, an effect on a group that weights define, and this "

@@ -121,6 +121,8 @@ def draw(labels: Array, rng: Any) -> Array:
 
 def covariates(sample: Sample, what: str) -> Array:
     """The covariates to adjust for; refused where the study names none."""
+    if sample.arm is not None:
+        _ = sample.arms  # refuses more than two arms in words
     if not sample.covariates.shape[1]:
         raise ValueError(
             f"{what} was asked for, and the study “{sample.study.title}” has no covariates that vary: name in "
