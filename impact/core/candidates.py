@@ -13,8 +13,8 @@ CHUNK = 1_000_000
 """Pairs looked at together: some 50 MB."""
 
 
-def within(x: Array, y: Array, reach: float, chunk: int | None = None) -> Iterator[Pairs]:
-    """All (i, j) with |x_i - y_j| within ``reach``, or a rounding error beyond it, about ``chunk`` at a time.
+def within(x: Array, y: Array, reach: float) -> Iterator[Pairs]:
+    """All (i, j) with |x_i - y_j| within ``reach``, or a rounding error beyond it, about ``CHUNK`` at a time.
 
     Rows i come one after another, and none is split over two parts.
     """
@@ -26,7 +26,7 @@ def within(x: Array, y: Array, reach: float, chunk: int | None = None) -> Iterat
     passed = np.concatenate([[0], np.cumsum(last - first)])
     start = 0
     while start < len(x):
-        most = passed[start] + (CHUNK if chunk is None else chunk)
+        most = passed[start] + CHUNK
         stop = max(start + 1, int(np.searchsorted(passed, most, side="right")) - 1)
         count = (last - first)[start:stop]
         place = np.arange(count.sum()) + np.repeat(first[start:stop] - (passed[start:stop] - passed[start]), count)
