@@ -44,7 +44,8 @@ def match(
     """Compare each treated unit with a weighted mean of all comparison units whose score is near its own.
 
     With s the score and h the bandwidth, treated unit i is compared with the comparison units j in
-    proportion to their sampling weight times K((s_i - s_j) / h), or K of another distance over h. The weight of a comparison unit is the sum of its shares:
+    proportion to their sampling weight times K((s_i - s_j) / h), or K of another distance over h. The
+    weight of a comparison unit is the sum of its shares:
 
         w_j = sum over i of  w_i v_j K((s_i - s_j) / h) / sum over l of v_l K((s_i - s_l) / h).
 
@@ -115,8 +116,8 @@ def match(
     _refuse(kernel, bandwidth)
     rows, back = by_label(sample)
     space = reach(
-        rows, "Kernel matching on the propensity score", distance=distance, on=on, score=score, scale=scale, folds=folds,
-        rng=rng, exact=exact, discard=discard,
+        rows, "Kernel matching on the propensity score", distance=distance, on=on, score=score, scale=scale,
+        folds=folds, rng=rng, exact=exact, discard=discard,
     )  # fmt: skip
     estimand, d, w = sample.study.estimand, rows.treated, rows.weights
     asks = [arm for arm in (True, False) if estimand != ("ATC" if arm else "ATT")]

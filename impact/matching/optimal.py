@@ -97,9 +97,8 @@ def match(
     >>> sample.flow[-1].treated == sample.flow[-1].comparison
     True
     """
-    known_estimand(
-        sample, ("ATT", "ATC"), "optimal pairs", "they find partners for one arm only: use optimal.full, which has an ATE"
-    )
+    why = "they find partners for one arm only: use optimal.full, which has an ATE"
+    known_estimand(sample, ("ATT", "ATC"), "optimal pairs", why)
     arguments.number(ratio, "ratio", least=1, whole=True)
     rows, back = by_label(sample)
     space = reach(

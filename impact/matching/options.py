@@ -1,4 +1,4 @@
-"""What designs share: the score, by which distance units are alike, how far apart partners may be, and who takes part."""
+"""What designs share: the score, by which distance units are alike, how far apart partners are, and who takes part."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class Reach:
     def groups_with_both(self, treated_first: bool) -> list[Pairs]:
         """For each group that has live units of both arms, the rows of the one and of the other arm."""
         first = self.sample.treated == treated_first
-        here = [np.unique(self.groups[self.live & arm]) for arm in (first, ~first)]
-        rows = np.flatnonzero(self.live & np.isin(self.groups, np.intersect1d(*here)))
+        shared = np.intersect1d(self.groups[self.live & first], self.groups[self.live & ~first])
+        rows = np.flatnonzero(self.live & np.isin(self.groups, shared))
         rows = rows[np.argsort(self.groups[rows], kind="stable")]
         parts = np.split(rows, np.flatnonzero(np.diff(self.groups[rows])) + 1) if len(rows) else []
         return [(part[first[part]], part[~first[part]]) for part in parts]
@@ -105,9 +105,10 @@ def reach(
     on, exact, antiexact = (
         arguments.texts(v, name) for v, name in ((on, "on"), (exact, "exact"), (antiexact, "antiexact"))
     )
+    refuse_folds(folds, rng)
     live, alike = sample.weights > 0, None
     if distance == "score" or caliper is not None or discard != "none":
-        alike = modelled(sample, score, scale, folds, rng, what)
+        alike = scored(sample, score, scale, folds, rng, what)
         live[alike.outside] = False
         live &= in_support(alike.value, sample.treated, live, discard)
     value = np.zeros(len(sample)) if alike is None else np.where(live, alike.value, 0.0)
@@ -148,15 +149,16 @@ def refuse(*, caliper: float | None = None, **named: Any) -> None:
             raise ValueError(f"`{name}` is {given!r}: choose {listing(map(repr, known[name]), 'or')}.")
 
 
-def modelled(sample: Sample, score: Any, scale: str, folds: int, rng: Any, what: str) -> Score:
-    """The score, of options that are checked first."""
+def refuse_folds(folds: int, rng: Any) -> None:
+    """Folds and seeds that make no sense, whether or not a classifier uses them."""
     arguments.number(folds, "folds", least=2, most=1000, whole=True)
-    return scored(sample, score, scale, folds, arguments.seed(rng, "rng"), what)
+    arguments.seed(rng, "rng")
 
 
 def probability(sample: Sample, score: Any, folds: int, rng: Any, what: str) -> tuple[Array, Score]:
     """How likely treatment was, (n,), with the words for it; refused where a covariate is no probability."""
-    found = modelled(sample, score, "probability", folds, rng, what)
+    refuse_folds(folds, rng)
+    found = scored(sample, score, "probability", folds, rng, what)
     if found.probability is None:
         raise ValueError(
             f"{what} was asked for by {found.words}, which has values below 0 or above 1: name a covariate that is the "

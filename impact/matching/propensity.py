@@ -9,7 +9,7 @@ import numpy as np
 from impact.core.doubly_robust import ratios
 from impact.core.logit import LogitFit
 from impact.matching import balanced
-from impact.matching.options import probability
+from impact.matching.options import probability, refuse_folds
 from impact.matching.treatment import certainty, propensity
 from impact.sample import Nuisance, Sample
 from impact.show.words import listing
@@ -91,13 +91,14 @@ def weight(
     """
     sample, asked = balanced.asked(sample, estimand, ESTIMANDS, "Weighting by the propensity score")
     d, w = sample.treated, sample.weights
-    nuisance, notes = None, ()
+    refuse_folds(folds, rng)
     if score is None:
         fit = propensity(sample, "Weighting by the propensity score")
         ratio, slope = _ratios(fit, d, asked)
         nuisance = Nuisance(fit.influence, fit.design * (w * slope)[:, None])
         chance, by = fit.probability, "propensity score (logistic regression)"
-        notes = certainty(fit.separated, _consequence(asked, fit.separated.treated, fit.separated.comparison))
+        consequence = _consequence(asked, fit.separated.treated, fit.separated.comparison)
+        notes: tuple[str, ...] = certainty(fit.separated, consequence)
     else:
         chance, found = probability(sample, score, folds, rng, "Weighting by the propensity score")
         ratio, by = _given(chance, d, w > 0, asked, found.words), found.words
@@ -117,18 +118,17 @@ def weight(
 
 def _given(chance: Array, d: Array, live: Array, estimand: str, words: str) -> Array:
     """(n,) the weight over the sampling weight, of probabilities of treatment as they are."""
-    tilt = {
-        "ATT": chance, "ATC": 1 - chance, "ATO": chance * (1 - chance), "ATM": np.minimum(chance, 1 - chance)
-    }.get(estimand, np.ones(len(d)))  # fmt: skip
     own = np.where(d, chance, 1 - chance)
-    of_interest = {"ATT": d, "ATC": ~d}.get(estimand, np.zeros(len(d), bool))
-    endless = live & (own == 0) & ~of_interest
+    odds = np.divide(1 - own, own, out=np.full(len(d), np.inf), where=own > 0)  # of the other arm
+    ratio = {"ATE": 1 + odds, "ATO": 1 - own, "ATM": np.minimum(odds, 1.0)}.get(estimand, odds)
+    ratio = np.where({"ATT": d, "ATC": ~d}.get(estimand, False), 1.0, ratio)
+    endless = live & np.isinf(ratio)
     if endless.any():
         raise ValueError(
-            f"Weighting for the {estimand} by {words} was asked for, which gives {int(endless.sum()):,} units no chance "
-            "of the arm they are in, and so weights without bound: trim first, or take a score that is less certain."
+            f"Weighting for the {estimand} by {words} was asked for, which gives {int(endless.sum()):,} units no "
+            "chance of the arm they are in, and so weights without bound: trim first, or take a less certain score."
         )
-    return np.where(of_interest, 1.0, np.divide(tilt, own, out=np.zeros(len(d)), where=own > 0))
+    return np.where(live, ratio, 0.0)
 
 
 def _ratios(fit: LogitFit, d: Array, estimand: str) -> tuple[Array, Array]:

@@ -10,7 +10,13 @@ import numpy as np
 from impact.core import arguments
 from impact.matching.options import reach
 from impact.matching.sets import (
-    both_arms, by_label, known_estimand, lost, refuse_empty, sets_found, strata_weights,
+    both_arms,
+    by_label,
+    known_estimand,
+    lost,
+    refuse_empty,
+    sets_found,
+    strata_weights,
 )  # fmt: skip
 from impact.sample import Sample
 from impact.show.words import counted, listing
@@ -93,7 +99,8 @@ def stratify(
     """
     known_estimand(sample, ("ATT", "ATC", "ATE"), "classes of the propensity score")
     if cut_by not in (None, *CUT_BY.values()):
-        raise ValueError(f"`cut_by` is {cut_by!r}: choose {listing(map(repr, CUT_BY.values()), 'or')}, or leave it out.")
+        known = listing(map(repr, CUT_BY.values()), "or")
+        raise ValueError(f"`cut_by` is {cut_by!r}: choose {known}, or leave it out.")
     arguments.number(classes, "classes", least=2, most=10_000, whole=True)
     arguments.number(smallest, "smallest", least=1, whole=True)
     rows, back = by_label(sample)
@@ -114,13 +121,13 @@ def stratify(
         f"of an arm joined a neighbour: there are {found}.",
     )
     weights, shares = strata_weights(sample, strata)
-    known = None if space.alike is None else space.alike.probability
+    chance = None if space.alike is None else space.alike.probability
     cut = "" if cut_by is None else f", cut by quantiles of {'all' if cut_by == 'all' else f'the {cut_by}'} units"
     designed = sample.reweight(
         weights,
         strata=strata,
         nuisance=shares,
-        score=None if known is None else known[back],
+        score=None if chance is None else chance[back],
         step=f"stratified by {space.by}{cut}; {sets_found(strata, sample.treated)}",
         notes=(
             *lost(strata, sample, "are in no class"),

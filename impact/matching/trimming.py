@@ -19,9 +19,7 @@ Array = np.ndarray
 WHOM = {"both": "either arm", "treated": "the treated", "comparison": "the comparison group"}
 
 
-def crump(
-    sample: Sample, *, cut: float | None = 0.1, score: Any = None, folds: int = 5, rng: Any = None
-) -> Sample:
+def crump(sample: Sample, *, cut: float | None = 0.1, score: Any = None, folds: int = 5, rng: Any = None) -> Sample:
     """Leave out units that are all but certain to be in their arm: with a score below the cut, or above one less it.
 
     With e(x) = P(treated | x) by logistic regression, the units with
@@ -80,9 +78,7 @@ def crump(
     return _kept(sample, chance, keep, f"{by} from {at:.3g} to {1 - at:.3g}{chosen}")
 
 
-def quantile(
-    sample: Sample, *, share: float = 0.05, score: Any = None, folds: int = 5, rng: Any = None
-) -> Sample:
+def quantile(sample: Sample, *, share: float = 0.05, score: Any = None, folds: int = 5, rng: Any = None) -> Sample:
     """Leave out units treated, or not, against all expectation: in the outer tails of the two arms' scores.
 
     With e(x) = P(treated | x) by logistic regression, the units stay whose score is at least the treated's quantile of
