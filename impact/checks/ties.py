@@ -17,7 +17,6 @@ from impact.core.logit import logit
 from impact.core.placebo import zero_one
 from impact.sample import Sample
 from impact.show.glossary import POINTS
-from impact.show.words import listing
 
 Array = np.ndarray
 Design = Callable[..., Sample]
@@ -96,6 +95,11 @@ def ties(
     ['lowest', 'middle', 'highest']
     """
     _refuse(sample, design)
+    if not (estimator is None or callable(estimator)):
+        raise ValueError(
+            f"`estimator` is {estimator!r}, and is a function of a sample, such as means.difference: give one, or leave "
+            "it out."
+        )
     arguments.number(repetitions, "repetitions", least=2, most=100_000, whole=True)
     arguments.number(tolerance, "tolerance", least=0.0)
     alone, y = single(sample, outcome, time)
@@ -193,8 +197,8 @@ def _drawn(sample: Sample, times: Array, draws: int) -> str:
     d, told = sample.treated, []
     for arm, name in ((d, "treated"), (~d, "comparison")):
         always, some = int((arm & (times == draws)).sum()), int((arm & (times > 0) & (times < draws)).sum())
-        told.append(f"{always:,} {name} units in every one of the matched samples and {some:,} more in some of them")
-    return f"The lot leaves {listing(told)}."
+        told.append(f"{always:,} {name} units in every matched sample and {some:,} more in some")
+    return f"The lot takes {', and '.join(told)}."
 
 
 def _words(value: float, y: Array) -> str:

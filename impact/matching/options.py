@@ -105,6 +105,12 @@ def reach(
     on, exact, antiexact = (
         arguments.texts(v, name) for v, name in ((on, "on"), (exact, "exact"), (antiexact, "antiexact"))
     )
+    if on and distance == "score":
+        raise ValueError(
+            f"`on` names {listing(f'`{t}`' for t in on)}, and the distance is that of the score, which looks at every "
+            "covariate: set `distance` to 'mahalanobis' or another, or leave `on` out."
+        )
+    refuse_calipers(calipers=calipers, calipers_sd=calipers_sd)
     refuse_folds(folds, rng)
     live, alike = sample.weights > 0, None
     if distance == "score" or caliper is not None or discard != "none":
@@ -147,6 +153,16 @@ def refuse(*, caliper: float | None = None, **named: Any) -> None:
     for name, given in named.items():
         if given not in known[name]:
             raise ValueError(f"`{name}` is {given!r}: choose {listing(map(repr, known[name]), 'or')}.")
+
+
+def refuse_calipers(**named: Any) -> None:
+    """Calipers on covariates that are no mapping."""
+    for name, given in named.items():
+        if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+            raise ValueError(
+                f"`{name}` is {given!r}, and gives covariates the largest difference allowed: set it as in "
+                "{'age': 2}, or leave it out."
+            )
 
 
 def refuse_folds(folds: int, rng: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from impact.core import arguments
 from impact.matching.distance import in_support
 from impact.matching.options import probability
 from impact.sample import Sample
@@ -69,7 +70,7 @@ def crump(sample: Sample, *, cut: float | None = 0.1, score: Any = None, folds: 
     >>> len(means.difference(sample).value)
     1
     """
-    if cut is not None and not 0 <= cut < 0.5:
+    if cut is not None and not 0 <= arguments.number(cut, "cut") < 0.5:
         raise ValueError(f"`cut` is {cut!r}, and is a probability from 0 to below 0.5: set 0.1, say, or None.")
     chance, by = _chance(sample, score, folds, rng)
     at = _least_variance(chance, sample.weights) if cut is None else cut
@@ -111,7 +112,7 @@ def quantile(sample: Sample, *, share: float = 0.05, score: Any = None, folds: i
 
     **References**: sturmer2010.
     """
-    if not 0 <= share < 0.5:
+    if not 0 <= arguments.number(share, "share") < 0.5:
         raise ValueError(f"`share` is {share!r}, and is a share from 0 to below 0.5: set 0.05, say.")
     (chance, by), d = _chance(sample, score, folds, rng), sample.treated
     low = _quantile(chance, sample.weights * d, share)

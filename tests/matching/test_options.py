@@ -251,6 +251,24 @@ def test_distances_are_on_the_covariates_named(design):
     assert "Euclidean distance of `age`" in on_age.steps[-1] and on_age.score is None
 
 
+@pytest.mark.parametrize("design", [optimal.match, optimal.full, kernel.match], ids=walk.name)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"calipers": 3}, "`calipers` is 3, and gives covariates"),
+        ({"calipers_sd": {"age": -1}}, "a number from 0 on"),
+        ({"on": "age"}, "`on` names `age`, and the distance is that of the score"),
+        ({"distance": "miles"}, "`distance` is 'miles': choose 'score', 'mahalanobis'"),
+        ({"discard": "all"}, "`discard` is 'all': choose 'none'"),
+        ({"caliper_in": "metres"}, "`caliper_in` is 'metres'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_words(design, options, words):
+    if set(options) <= set(inspect.signature(design).parameters):
+        with pytest.raises(ValueError, match=words):
+            design(people(), **options)
+
+
 @on_pairs
 def test_the_caliper_in_units_of_the_score(design):
     start = people()
