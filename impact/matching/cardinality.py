@@ -8,7 +8,7 @@ import numpy as np
 
 from impact.core import moments
 from impact.core.assignment import on_a_line
-from impact.matching.sets import both_arms, by_label, lost, refuse_empty, sets_found, weigh
+from impact.matching.sets import both_arms, by_label, known_estimand, lost, refuse_empty, sets_found, weigh
 from impact.matching.treatment import certainty, covariates, propensity
 from impact.sample import Sample
 
@@ -200,7 +200,7 @@ def _keep_promises(x: Array, d: Array, kept: Array, scale: Array, ratio: int, to
 
 
 def _refuse(sample: Sample, ratio: int, tolerance: float, gap: float, seconds: float) -> None:
-    _ = sample.arms  # refuses staggered adoption in words
+    known_estimand(sample, ("ATT", "ATC", "ATE"), "the largest balanced sample")
     if isinstance(ratio, bool) or not isinstance(ratio, int | np.integer) or ratio < 1:
         raise ValueError(f"`ratio` is {ratio!r}, and is a whole number of partners from 1 on: set ratio=1, 2 or more.")
     for name, value, least in (("tolerance", tolerance, 0.0), ("gap", gap, 0.0), ("seconds", seconds, 1e-3)):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from impact.matching.sets import both_arms, lost, names_of, refuse_empty, sets_found, strata_weights
+from impact.matching.sets import both_arms, known_estimand, lost, names_of, refuse_empty, sets_found, strata_weights
 from impact.sample import Sample
 from impact.show.words import listing
 
@@ -77,7 +77,7 @@ def match(
     >>> sample.strata.max() > 2
     np.True_
     """
-    _ = sample.arms  # refuses staggered adoption in words
+    known_estimand(sample, ("ATT", "ATC", "ATE"), "exact matching")
     terms = tuple(sample.terms) if covariates is None else names_of(covariates)
     rules, grouping = _rules(sample, terms, cutpoints), dict(grouping or {})
     if not terms:

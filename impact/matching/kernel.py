@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from impact.matching.sets import by_label
-from impact.matching.treatment import certainty, propensity
+from impact.core import arguments, candidates
+from impact.matching.distance import describe
+from impact.matching.options import Reach, reach
+from impact.matching.sets import by_label, known_estimand
 from impact.sample import Sample
 from impact.show.words import listing
 
 Array = np.ndarray
+Sides = list[tuple[Array, Array]]
 
 KERNELS: dict[str, Callable[[Array], Array]] = {
     "epanechnikov": lambda u: np.maximum(1 - u**2, 0.0),
@@ -20,9 +24,7 @@ KERNELS: dict[str, Callable[[Array], Array]] = {
     "uniform": lambda u: (np.abs(u) <= 1).astype(float),
 }
 """K(u) up to a constant, which cancels."""
-SCALES = ("probability", "logit")
 RULES = ("pairs", "cross-validation")
-CHUNK = 1_000_000  # pairs looked at together: some 50 MB
 
 
 def match(
@@ -30,14 +32,20 @@ def match(
     *,
     kernel: str = "epanechnikov",
     bandwidth: float | str = "pairs",
+    distance: str = "score",
+    on: str | Sequence[str] = (),
+    score: Any = None,
     scale: str = "probability",
-    support: bool = False,
+    folds: int = 5,
+    exact: str | Sequence[str] = (),
+    discard: str = "none",
+    rng: Any = None,
 ) -> Sample:
     """Compare each treated unit with a weighted mean of all comparison units whose score is near its own.
 
-    With s the propensity score (logistic regression) and h the bandwidth, treated unit i is
-    compared with the comparison units j in proportion to their sampling weight times
-    K((s_i - s_j) / h). The weight of a comparison unit is the sum of its shares:
+    With s the score and h the bandwidth, treated unit i is compared with the comparison units j in
+    proportion to their sampling weight times K((s_i - s_j) / h), or K of another distance over h. The
+    weight of a comparison unit is the sum of its shares:
 
         w_j = sum over i of  w_i v_j K((s_i - s_j) / h) / sum over l of v_l K((s_i - s_l) / h).
 
@@ -54,15 +62,19 @@ def match(
     sample : Sample
     kernel : "epanechnikov", "biweight", "gaussian" or "uniform"
     bandwidth : number or rule
-        h in units of the score on its scale; "pairs", one and a half times the 90th percentile of
+        h in units of the score on its scale, or of the distance; "pairs", one and a half times the 90th percentile of
         the distances to the nearest unit of the other arm, those of zero left out (the
         pair-matching rule, as in Stata's kmatch); or "cross-validation", of 15 values from a fifth
         to five times of that the one that predicts best the covariates of each possible partner
         from those of the others. No rule looks at an outcome.
-    scale : "probability" or "logit"
-    support : bool
-        Whether units that others are compared with must have a score within the range of those others
-        (common support as in Becker and Ichino).
+    distance, on, score, scale, folds, rng
+        By what units are near, as in :func:`impact.matching.nearest.match`; but the score is a
+        probability unless ``scale`` says otherwise, as in Stata's psmatch2 and kmatch.
+    exact : covariates of the study, optional
+        Units are compared only with those who have the same value or level of these.
+    discard : "none", "treated", "comparison" or "both"
+        Whose units to leave out where the other arm has no score as high or as low ("comparison" is
+        the common support of Becker and Ichino for the ATT).
 
     Returns
     -------
@@ -72,8 +84,10 @@ def match(
     Raises
     ------
     ValueError
-        Nobody has anybody within the bandwidth; covariates that tell the arms apart without error;
-        an option that does not exist.
+        The estimand is "ATO" or "ATM"; nobody has anybody within the bandwidth; covariates that tell
+        the arms apart without error; an option that does not exist.
+    KeyError
+        A covariate is named that the study has not.
 
     Notes
     -----
@@ -98,130 +112,126 @@ def match(
     >>> sample.flow[-1].treated
     750
     """
-    _refuse(sample, kernel, bandwidth, scale)
+    known_estimand(sample, ("ATT", "ATC", "ATE"), "kernel matching")
+    _refuse(kernel, bandwidth)
     rows, back = by_label(sample)
-    fit = propensity(rows, "Kernel matching on the propensity score")
-    score = fit.logit if scale == "logit" else fit.probability
-    live = rows.weights > 0
-    live[fit.separated.rows] = False
+    space = reach(
+        rows, "Kernel matching on the propensity score", distance=distance, on=on, score=score, scale=scale,
+        folds=folds, rng=rng, exact=exact, discard=discard,
+    )  # fmt: skip
     estimand, d, w = sample.study.estimand, rows.treated, rows.weights
-    sides = [(live & (d == arm), live & (d != arm)) for arm in (True, False) if estimand != ("ATC" if arm else "ATT")]
-    if support:
-        sides = [(focal, pool & _within(score, focal)) for focal, pool in sides]
-    h = float(bandwidth) if not isinstance(bandwidth, str) else _rule(bandwidth, rows, score, sides, kernel)
-    weights, alone = np.zeros(len(rows)), 0
+    asks = [arm for arm in (True, False) if estimand != ("ATC" if arm else "ATT")]
+    sides = [side for arm in asks for side in space.groups_with_both(arm)]
+    h = float(bandwidth) if not isinstance(bandwidth, str) else _rule(bandwidth, space, sides, kernel)
+    weights, served = np.zeros(len(rows)), 0
     for focal, pool in sides:
-        shares, found = _shares(score[focal], w[focal], score[pool], w[pool], h, kernel)
-        weights[np.flatnonzero(focal)[found]] += w[focal][found]
+        shares, found = _shares(space, focal, pool, h, kernel)
+        weights[focal[found]] += w[focal][found]
         weights[pool] += shares
-        alone += int((~found).sum())
-    asked = sum(int(((w > 0) & (d == arm)).sum()) for arm in (True, False) if estimand != ("ATC" if arm else "ATT"))
-    reach = f"{'radius' if kernel == 'uniform' else 'bandwidth'} {h:.3g} on the {scale} scale"
+        served += int(found.sum())
+    asked, there = (sum(int((who & (d == arm)).sum()) for arm in asks) for who in (w > 0, space.live))
+    near = f"{'radius' if kernel == 'uniform' else 'bandwidth'} {h:.3g}"
+    near += f" {space.alike.on}" if space.on_score and space.alike is not None else ""
+    near += describe({}, {}, arguments.texts(exact, "exact"), ())
     if not (weights[d].any() and weights[~d].any()):
         raise ValueError(
-            f"Matching with {reach} was asked for, and none of {asked:,} units has anybody of the other arm so near: "
-            "widen the bandwidth, or choose a comparison group that is more alike."
+            f"Matching by {space.by} with {near} was asked for, and none of {asked:,} units has anybody of the other "
+            "arm so near: widen the bandwidth, or choose a comparison group that is more alike."
         )
-    who = {"ATT": "treated", "ATC": "comparison", "ATE": "treated and comparison"}[estimand]
-    left = (
-        f"{alone:,} of {asked:,} {who} units have nobody of the other arm within the {reach} and are left out: the "
-        "effect is now that on the others, who may differ from them.",
-    )
+    known = None if space.alike is None else space.alike.probability
     return sample.reweight(
         weights[back],
-        score=fit.probability[back],
-        step=f"matched to all units nearby by propensity score (logistic regression), {kernel} kernel with {reach}; "
+        score=None if known is None else known[back],
+        step=f"matched to all units nearby by {space.by}, {kernel} kernel with {near}; "
         f"{int((weights[d] > 0).sum()):,} treated and {int((weights[~d] > 0).sum()):,} comparison units have a weight",
         notes=(
-            *(left if alone else ()),
-            *certainty(fit.separated, "they cannot be matched, and are left out."),
+            *_alone(there - served, asked, estimand, near),
+            *space.notes,
             "Standard errors take the weights of kernel matching as given.",
         ),
         flow="matched",
     )
 
 
-def _within(score: Array, focal: Array) -> Array:
-    return (score >= score[focal].min()) & (score <= score[focal].max())
+def _alone(alone: int, asked: int, estimand: str, near: str) -> tuple[str, ...]:
+    if not alone:
+        return ()
+    who = {"ATT": "treated", "ATC": "comparison", "ATE": "treated and comparison"}[estimand]
+    return (
+        f"{alone:,} of {asked:,} {who} units have nobody of the other arm within the {near} and are left out: the "
+        "effect is now that on the others, who may differ from them.",
+    )
 
 
-def _shares(x: Array, w: Array, y: Array, v: Array, h: float, kernel: str) -> tuple[Array, Array]:
-    """What each y is worth to the x that are compared with it, and which x have anybody near.
+def _shares(space: Reach, focal: Array, pool: Array, h: float, kernel: str) -> tuple[Array, Array]:
+    """What each row of the pool is worth to the focal rows compared with it, and which of these have anybody near.
 
-    Works through the pairs within reach in chunks: memory does not grow with their number.
+    Works through the pairs within reach in parts: memory does not grow with their number.
     """
-    order = np.argsort(y, kind="stable")
-    y, v = y[order], v[order]
-    reach = np.inf if kernel == "gaussian" else h * (1 + 1e-12)
-    first, last = np.searchsorted(y, x - reach, side="left"), np.searchsorted(y, x + reach, side="right")
-    total, found = np.zeros(len(y)), np.zeros(len(x), bool)
-    passed = np.concatenate([[0], np.cumsum(last - first)])
-    start = 0
-    while start < len(x):
-        stop = max(start + 1, int(np.searchsorted(passed, passed[start] + CHUNK, side="right")) - 1)
-        count = (last - first)[start:stop]
-        row = np.repeat(np.arange(stop - start), count)
-        j = np.arange(len(row)) + np.repeat(first[start:stop] - (passed[start:stop] - passed[start]), count)
-        share = v[j] * KERNELS[kernel]((x[start:stop][row] - y[j]) / h)
-        sums = np.bincount(row, share, minlength=stop - start)
-        near = sums > 0
-        found[start:stop] = near
-        worth = np.divide(w[start:stop], sums, out=np.zeros(len(sums)), where=near)
-        total += np.bincount(j, share * worth[row], minlength=len(y))
-        start = stop
-    out = np.empty(len(y))
-    out[order] = total
-    return out, found
+    w = space.sample.weights
+    total, found = np.zeros(len(pool)), np.zeros(len(focal), bool)
+    for i, j in _near(space, focal, pool, h, kernel):
+        share = w[pool[j]] * KERNELS[kernel](space.apart(focal[i], pool[j]) / h)
+        sums = np.bincount(i, share, minlength=len(focal))
+        worth = np.divide(w[focal], sums, out=np.zeros(len(focal)), where=sums > 0)
+        total += np.bincount(j, share * worth[i], minlength=len(pool))
+        found |= sums > 0
+    return total, found
 
 
-def _rule(rule: str, rows: Sample, score: Array, sides: list[tuple[Array, Array]], kernel: str) -> float:
-    gaps = np.concatenate([_gaps(score[focal], score[pool]) for focal, pool in sides])
+def _near(space: Reach, focal: Array, pool: Array, h: float, kernel: str) -> Iterator[tuple[Array, Array]]:
+    """Pairs within reach of the kernel, and others: no further apart on the first coordinate."""
+    first = space.points[:, 0]
+    return candidates.within(first[focal], first[pool], np.inf if kernel == "gaussian" else h)
+
+
+def _rule(rule: str, space: Reach, sides: Sides, kernel: str) -> float:
+    gaps = np.concatenate([_gaps(space.points[focal], space.points[pool]) for focal, pool in sides])
     if not (gaps > 0).any():
         raise ValueError(
             "A bandwidth by the distances of pairs was asked for, and every unit has one of the other arm with the "
-            "same score: give `bandwidth` a number."
+            f"same {'score' if space.on_score else 'covariates'}: give `bandwidth` a number."
         )
     h = 1.5 * float(np.quantile(gaps[gaps > 0], 0.9))
     if rule == "pairs":
         return h
     tried = h * np.geomspace(0.2, 5.0, 15)
-    losses = [sum(_loss(rows, score, pool, h, kernel) for _, pool in sides) for h in tried]
+    losses = [sum(_loss(space, pool, h, kernel) for _, pool in sides) for h in tried]
     return float(tried[int(np.argmin(losses))])
 
 
 def _gaps(x: Array, y: Array) -> Array:
-    shelf = np.sort(y)
-    at = np.searchsorted(shelf, x)
-    return np.minimum(np.abs(shelf[np.minimum(at, len(y) - 1)] - x), np.abs(x - shelf[np.maximum(at - 1, 0)]))
+    """How far each row of x is from the nearest row of y."""
+    from scipy.spatial import cKDTree
+
+    return np.asarray(cKDTree(y).query(x)[0])
 
 
-def _loss(rows: Sample, score: Array, pool: Array, h: float, kernel: str) -> float:
-    """Mean squared error of predicting each pool unit's standardised covariates from the others near it.
+def _loss(space: Reach, pool: Array, h: float, kernel: str) -> float:
+    """Squared error of predicting each pool unit's standardised covariates from the others near it.
 
     A unit with nobody near is predicted by the mean of all, so that a narrow bandwidth gains nothing by it.
     """
-    order = np.flatnonzero(pool)[np.argsort(score[pool], kind="stable")]
-    s, v, x = score[order], rows.weights[order], rows.covariates[order]
+    from scipy.sparse import csr_array
+
+    v, x = space.sample.weights[pool], space.sample.covariates[pool]
     centre = (v @ x) / v.sum()
     spread = np.sqrt((v @ (x - centre) ** 2) / v.sum())
     z = (x - centre) / np.where(spread > 0, spread, 1.0)
-    reach = np.inf if kernel == "gaussian" else h * (1 + 1e-12)
-    first, last = np.searchsorted(s, s - reach, side="left"), np.searchsorted(s, s + reach, side="right")
-    loss = 0.0
-    for i in range(len(s)):
-        near = slice(first[i], last[i])
-        share = v[near] * KERNELS[kernel]((s[near] - s[i]) / h)
-        share[i - first[i]] = 0.0
-        total = share.sum()
-        loss += v[i] * float(((z[i] - (share @ z[near] / total if total > 0 else 0.0)) ** 2).sum())
-    return loss / float(v.sum())
+    sums, guess = np.zeros(len(pool)), np.zeros(z.shape)
+    for i, j in _near(space, pool, pool, h, kernel):
+        share = np.where(i == j, 0.0, v[j] * KERNELS[kernel](space.apart(pool[i], pool[j]) / h))
+        ends = np.cumsum(np.bincount(i, minlength=len(pool)))
+        shares = csr_array((share, j, np.concatenate([[0], ends])), shape=(len(pool), len(pool)))
+        sums += shares.sum(axis=1)
+        guess += shares @ z
+    guess = np.divide(guess, sums[:, None], out=np.zeros(z.shape), where=sums[:, None] > 0)
+    return float(v @ ((z - guess) ** 2).sum(axis=1))
 
 
-def _refuse(sample: Sample, kernel: str, bandwidth: float | str, scale: str) -> None:
-    _ = sample.arms  # refuses staggered adoption in words
-    for name, value, known in (("kernel", kernel, tuple(KERNELS)), ("scale", scale, SCALES)):
-        if value not in known:
-            raise ValueError(f"`{name}` is {value!r}: choose {listing(map(repr, known), 'or')}.")
+def _refuse(kernel: str, bandwidth: float | str) -> None:
+    if kernel not in KERNELS:
+        raise ValueError(f"`kernel` is {kernel!r}: choose {listing(map(repr, KERNELS), 'or')}.")
     number = isinstance(bandwidth, int | float | np.number) and not isinstance(bandwidth, bool)
     if not (bandwidth > 0 and np.isfinite(bandwidth) if number else bandwidth in RULES):  # type: ignore[operator]
         raise ValueError(f"`bandwidth` is {bandwidth!r}: give a positive number, or {listing(map(repr, RULES), 'or')}.")

@@ -29,15 +29,21 @@ def by_label(sample: Sample) -> tuple[Sample, Array]:
     return sample.take(order), back
 
 
+def known_estimand(sample: Sample, known: tuple[str, ...], what: str, why: str = "") -> None:
+    """Two arms, and an estimand that the design serves; others are refused in a sentence."""
+    _ = sample.arms  # refuses staggered adoption in words
+    asked = sample.study.estimand
+    if asked not in known:
+        reason = why or "no weights of these sets define that group: use propensity.weight, whose weights do"
+        raise ValueError(
+            f"The {asked} was asked of {what}, and {reason}; or revise the study's estimand to "
+            f"{listing(map(repr, known), 'or')}."
+        )
+
+
 def names_of(terms: str | Sequence[str]) -> tuple[str, ...]:
     """One covariate or several, as a tuple."""
     return (terms,) if isinstance(terms, str) else tuple(terms)
-
-
-def groups(sample: Sample, terms: tuple[str, ...]) -> Array:
-    """(n,) codes: units with the same values or levels of these covariates share one."""
-    columns = [j for term in terms for j in sample.columns_of(term)]
-    return np.unique(sample.characteristics[:, columns], axis=0, return_inverse=True)[1].ravel()
 
 
 def both_arms(codes: Array, treated: Array, live: Array) -> Array:

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from impact.matching.sets import both_arms, by_label, lost, refuse_empty, sets_found, strata_weights
-from impact.matching.treatment import certainty, propensity
+from impact.core import arguments
+from impact.matching.options import reach
+from impact.matching.sets import (
+    both_arms,
+    by_label,
+    known_estimand,
+    lost,
+    refuse_empty,
+    sets_found,
+    strata_weights,
+)  # fmt: skip
 from impact.sample import Sample
-from impact.show.words import counted
+from impact.show.words import counted, listing
 
 Array = np.ndarray
 
+CUT_BY = {"ATT": "treated", "ATC": "comparison", "ATE": "all"}
 
-def stratify(sample: Sample, *, classes: int = 6, smallest: int = 1) -> Sample:
+
+def stratify(
+    sample: Sample,
+    *,
+    classes: int = 6,
+    cut_by: str | None = None,
+    smallest: int = 1,
+    score: Any = None,
+    folds: int = 5,
+    discard: str = "none",
+    rng: Any = None,
+) -> Sample:
     """Compare units within classes of like propensity scores.
 
-    The score e(x) = P(treated | x) comes from a logistic regression on the study's covariates. Its
-    quantiles 1/K, ..., (K - 1)/K among the group of interest (the treated for the ATT, the
-    comparison group for the ATC, everybody for the ATE) cut all units into K classes. In a class
+    The score e(x) = P(treated | x) comes from a logistic regression on the study's covariates, from a
+    classifier, or is a covariate. Its quantiles 1/K, ..., (K - 1)/K among the group of interest (the treated
+    for the ATT, the comparison group for the ATC, everybody for the ATE) cut all units into K classes. In a class
     with weights T of treated and C of comparison units, a comparison unit's own weight is multiplied
     by T / C for the ATT (a treated unit's by C / T for the ATC; both arms' by (T + C) / T and
     (T + C) / C for the ATE).
@@ -33,9 +55,13 @@ def stratify(sample: Sample, *, classes: int = 6, smallest: int = 1) -> Sample:
     sample : Sample
     classes : int
         K, how many classes.
+    cut_by : "treated", "comparison" or "all", optional
+        Whose quantiles cut the score, if not those of the group of interest.
     smallest : int
         How many units of each arm a class needs. One with fewer is joined to the neighbouring class
         that has fewer units, and a note says so.
+    score, folds, rng, discard
+        The score, and who takes part, as in :func:`impact.matching.nearest.match`.
 
     Returns
     -------
@@ -47,8 +73,10 @@ def stratify(sample: Sample, *, classes: int = 6, smallest: int = 1) -> Sample:
     Raises
     ------
     ValueError
-        Covariates that tell the arms apart without error; fewer than two classes asked for; fewer
-        units in an arm than a class needs.
+        The estimand is "ATO" or "ATM"; covariates that tell the arms apart without error; fewer than two
+        classes asked for; fewer units in an arm than a class needs.
+    KeyError
+        ``score`` names what is not a covariate.
 
     Notes
     -----
@@ -69,18 +97,21 @@ def stratify(sample: Sample, *, classes: int = 6, smallest: int = 1) -> Sample:
     >>> int(sample.strata.max()) + 1
     5
     """
-    _ = sample.arms  # refuses staggered adoption in words
-    for name, value, least in (("classes", classes, 2), ("smallest", smallest, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"`{name}` is {value!r}, and is a whole number from {least} on.")
+    known_estimand(sample, ("ATT", "ATC", "ATE"), "classes of the propensity score")
+    if cut_by not in (None, *CUT_BY.values()):
+        known = listing(map(repr, CUT_BY.values()), "or")
+        raise ValueError(f"`cut_by` is {cut_by!r}: choose {known}, or leave it out.")
+    arguments.number(classes, "classes", least=2, most=10_000, whole=True)
+    arguments.number(smallest, "smallest", least=1, whole=True)
     rows, back = by_label(sample)
-    fit = propensity(rows, "Subclassification on the propensity score")
-    live = rows.weights > 0
-    live[fit.separated.rows] = False
-    of_interest = {"ATT": rows.treated, "ATC": ~rows.treated, "ATE": np.ones(len(rows), bool)}[sample.study.estimand]
-    score = fit.probability
-    bounds = np.quantile(score[live & of_interest], np.arange(1, classes) / classes)
-    codes = np.where(live, np.searchsorted(bounds, score, side="right"), -1)
+    space = reach(
+        rows, "Subclassification on the propensity score", score=score, scale="probability", folds=folds, rng=rng,
+        discard=discard,
+    )  # fmt: skip
+    value, live, whose = space.value, space.live, cut_by or CUT_BY[sample.study.estimand]
+    whom = {"treated": rows.treated, "comparison": ~rows.treated, "all": np.ones(len(rows), bool)}[whose]
+    bounds = np.quantile(value[live & whom], np.arange(1, classes) / classes)
+    codes = np.where(live, np.searchsorted(bounds, value, side="right"), -1)
     codes, joined = _joined(codes, rows.treated, smallest)
     strata = both_arms(codes, rows.treated, live)[back]
     refuse_empty(strata, f"{classes} classes of the propensity score", "choose a comparison group that is more alike")
@@ -90,15 +121,17 @@ def stratify(sample: Sample, *, classes: int = 6, smallest: int = 1) -> Sample:
         f"of an arm joined a neighbour: there are {found}.",
     )
     weights, shares = strata_weights(sample, strata)
+    chance = None if space.alike is None else space.alike.probability
+    cut = "" if cut_by is None else f", cut by quantiles of {'all' if cut_by == 'all' else f'the {cut_by}'} units"
     designed = sample.reweight(
         weights,
         strata=strata,
         nuisance=shares,
-        score=score[back],
-        step=f"stratified by propensity score (logistic regression); {sets_found(strata, sample.treated)}",
+        score=None if chance is None else chance[back],
+        step=f"stratified by {space.by}{cut}; {sets_found(strata, sample.treated)}",
         notes=(
             *lost(strata, sample, "are in no class"),
-            *certainty(fit.separated, "they are in no class, and are left out."),
+            *space.notes,
             *(note if joined else ()),
         ),
         flow="in a class" if (strata[sample.weights > 0] < 0).any() else None,

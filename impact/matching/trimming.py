@@ -6,15 +6,21 @@ others as if they were the study. So trim first; nothing is trimmed on top of a 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from impact.matching.treatment import propensity
+from impact.core import arguments
+from impact.matching.distance import in_support
+from impact.matching.options import probability
 from impact.sample import Sample
 
 Array = np.ndarray
 
+WHOM = {"both": "either arm", "treated": "the treated", "comparison": "the comparison group"}
 
-def crump(sample: Sample, *, cut: float | None = 0.1) -> Sample:
+
+def crump(sample: Sample, *, cut: float | None = 0.1, score: Any = None, folds: int = 5, rng: Any = None) -> Sample:
     """Leave out units that are all but certain to be in their arm: with a score below the cut, or above one less it.
 
     With e(x) = P(treated | x) by logistic regression, the units with
@@ -36,6 +42,9 @@ def crump(sample: Sample, *, cut: float | None = 0.1) -> Sample:
         From ``emulate``; trim before matching or weighting.
     cut : float or None
         Between 0 and 0.5; None for the one of least variance.
+    score, folds, rng
+        In place of logistic regression, a classifier or a covariate that is a probability, as in
+        :func:`impact.matching.nearest.match`.
 
     Returns
     -------
@@ -61,15 +70,16 @@ def crump(sample: Sample, *, cut: float | None = 0.1) -> Sample:
     >>> len(means.difference(sample).value)
     1
     """
-    if cut is not None and not 0 <= cut < 0.5:
+    if cut is not None and not 0 <= arguments.number(cut, "cut") < 0.5:
         raise ValueError(f"`cut` is {cut!r}, and is a probability from 0 to below 0.5: set 0.1, say, or None.")
-    score = _score(sample)
-    at = _least_variance(score, sample.weights) if cut is None else cut
+    chance, by = _chance(sample, score, folds, rng)
+    at = _least_variance(chance, sample.weights) if cut is None else cut
     chosen = ", the cut of least variance" if cut is None else ""
-    return _kept(sample, score, (score >= at) & (score <= 1 - at), f"a score from {at:.3g} to {1 - at:.3g}{chosen}")
+    keep = (chance >= at) & (chance <= 1 - at)
+    return _kept(sample, chance, keep, f"{by} from {at:.3g} to {1 - at:.3g}{chosen}")
 
 
-def quantile(sample: Sample, *, share: float = 0.05) -> Sample:
+def quantile(sample: Sample, *, share: float = 0.05, score: Any = None, folds: int = 5, rng: Any = None) -> Sample:
     """Leave out units treated, or not, against all expectation: in the outer tails of the two arms' scores.
 
     With e(x) = P(treated | x) by logistic regression, the units stay whose score is at least the treated's quantile of
@@ -86,6 +96,9 @@ def quantile(sample: Sample, *, share: float = 0.05) -> Sample:
         From ``emulate``; trim before matching or weighting.
     share : float
         The share of each arm beyond its quantile, from 0 to below 0.5.
+    score, folds, rng
+        In place of logistic regression, a classifier or a covariate that is a probability, as in
+        :func:`impact.matching.nearest.match`.
 
     Returns
     -------
@@ -99,17 +112,18 @@ def quantile(sample: Sample, *, share: float = 0.05) -> Sample:
 
     **References**: sturmer2010.
     """
-    if not 0 <= share < 0.5:
+    if not 0 <= arguments.number(share, "share") < 0.5:
         raise ValueError(f"`share` is {share!r}, and is a share from 0 to below 0.5: set 0.05, say.")
-    score, d = _score(sample), sample.treated
-    low = _quantile(score, sample.weights * d, share)
-    high = -_quantile(-score, sample.weights * ~d, share)
-    return _kept(
-        sample, score, (score >= low) & (score <= high), f"a score from {low:.3g} to {high:.3g}, quantiles of the arms"
-    )
+    (chance, by), d = _chance(sample, score, folds, rng), sample.treated
+    low = _quantile(chance, sample.weights * d, share)
+    high = -_quantile(-chance, sample.weights * ~d, share)
+    keep = (chance >= low) & (chance <= high)
+    return _kept(sample, chance, keep, f"{by} from {low:.3g} to {high:.3g}, quantiles of the arms")
 
 
-def common_support(sample: Sample, *, drop: str = "both") -> Sample:
+def common_support(
+    sample: Sample, *, discard: str = "both", score: Any = None, folds: int = 5, rng: Any = None
+) -> Sample:
     """Leave out units whose probability of treatment lies outside the other arm's range.
 
     With e(x) = P(treated | x) by logistic regression, a unit stays if some unit of the other arm has a score as low as
@@ -122,8 +136,11 @@ def common_support(sample: Sample, *, drop: str = "both") -> Sample:
     ----------
     sample : Sample
         From ``emulate``; trim before matching or weighting.
-    drop : "both", "treated" or "comparison"
-        The arms from which units are left out.
+    discard : "both", "treated" or "comparison"
+        Whose units are left out.
+    score, folds, rng
+        In place of logistic regression, a classifier or a covariate that is a probability, as in
+        :func:`impact.matching.nearest.match`.
 
     Returns
     -------
@@ -133,29 +150,26 @@ def common_support(sample: Sample, *, drop: str = "both") -> Sample:
     Raises
     ------
     ValueError
-        An unknown ``drop``; nobody left in an arm; weights that another design made.
+        An unknown ``discard``; nobody left in an arm; weights that another design made.
 
     **References**: heckman1998; dehejia1999.
     """
-    if drop not in ("both", "treated", "comparison"):
-        raise ValueError(f"`drop` is {drop!r}: choose 'both', 'treated' or 'comparison'.")
-    score, d, used = _score(sample), sample.treated, sample.weights > 0
-    keep = np.ones(len(d), bool)
-    for arm, name in ((d, "treated"), (~d, "comparison")):
-        if drop in ("both", name):
-            other = score[~arm & used]
-            keep &= ~arm | ((score >= other.min()) & (score <= other.max()))
-    whom = {"both": "either arm", "treated": "the treated", "comparison": "the comparison group"}[drop]
-    return _kept(sample, score, keep, f"a score within the other arm's range (in {whom})")
+    if discard not in WHOM:
+        raise ValueError(f"`discard` is {discard!r}: choose 'both', 'treated' or 'comparison'.")
+    chance, by = _chance(sample, score, folds, rng)
+    keep = in_support(chance, sample.treated, sample.weights > 0, discard)
+    return _kept(sample, chance, keep, f"{by} within the other arm's range (in {WHOM[discard]})")
 
 
-def _score(sample: Sample) -> Array:
+def _chance(sample: Sample, score: Any, folds: int, rng: Any) -> tuple[Array, str]:
+    """The score, and what to call it."""
     if sample.strata is not None or sample.nuisance is not None:
         raise ValueError(
             f"Trimming was asked of a sample that a design has already worked on ({sample.steps[-1]}): trim first, "
             "then match or weigh what is left."
         )
-    return propensity(sample, "Trimming").probability
+    chance, found = probability(sample, score, folds, rng, "Trimming")
+    return chance, "a score" if score is None else f"a score, {found.words},"
 
 
 def _kept(sample: Sample, score: Array, keep: Array, rule: str) -> Sample:

@@ -49,6 +49,8 @@ GLOSSARY: dict[str, Entry] = {
     "coverage": Entry("Coverage", "How often the interval held the truth.", 3),
     "draws": Entry("Draws", "Draws of the simulation with an answer."),
     "refused": Entry("No answer", "Draws of the simulation in which the estimator had no answer."),
+    "range": Entry("Range", "The largest less the smallest of several estimates."),
+    "share_of_error": Entry("Range / error", "The range as a share of the standard error.", 2),
     "null": Entry("Null", "The value that the test compares with."),
     "df": Entry("Df", "Degrees of freedom: how many independent pieces the test has to work with.", 1),
     "df_denominator": Entry("Df, error", "Degrees of freedom of the error: independent clusters less one.", 1),
@@ -126,7 +128,7 @@ POINTS = "pp"  # percentage points
 # Measured in the unit of the outcome: these share its decimals, and its percentage points.
 IN_OUTCOME_UNIT = (
     "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable",
-    "bias", "spread", "rmse", "shift", "shift_error", "margin",
+    "bias", "spread", "rmse", "shift", "shift_error", "margin", "range",
 )  # fmt: skip
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from impact import emulate
+from impact.core import candidates
 from impact.matching import kernel, means
 from tests.contracts import walk
 
@@ -39,7 +40,7 @@ def by_hand(sample, score, h, shape, arm):
 @pytest.mark.parametrize("scale", ["probability", "logit"])
 def test_the_weights_are_those_of_the_formula(shape, estimand, scale, monkeypatch):
     start = people(estimand=estimand, weights="weight")
-    monkeypatch.setattr(kernel, "CHUNK", 500)  # several chunks
+    monkeypatch.setattr(candidates, "CHUNK", 500)  # several chunks
     h = 0.03 if scale == "probability" else 0.15
     after = kernel.match(start, kernel=shape, bandwidth=h, scale=scale)
     score = after.score if scale == "probability" else np.log(after.score / (1 - after.score))
@@ -85,7 +86,7 @@ def test_units_with_nobody_near_are_left_out_and_it_is_said():
 
 
 def test_common_support_leaves_out_who_is_beyond_the_treated():
-    after = kernel.match(people(), kernel="gaussian", bandwidth=0.1, support=True)
+    after = kernel.match(people(), kernel="gaussian", bandwidth=0.1, discard="comparison")
     inside = (after.score >= after.score[after.treated].min()) & (after.score <= after.score[after.treated].max())
     assert ((after.weights > 0) == inside).all() and not inside.all()
 
@@ -98,7 +99,7 @@ def test_common_support_leaves_out_who_is_beyond_the_treated():
         ({"bandwidth": np.nan}, "positive number"),
         ({"bandwidth": True}, "positive number"),
         ({"bandwidth": "silverman"}, "'pairs' or 'cross-validation'"),
-        ({"scale": "odds"}, "'probability' or 'logit'"),
+        ({"scale": "odds"}, "'logit' or 'probability'"),
         ({"bandwidth": 1e-15}, "widen the bandwidth"),
     ],
 )

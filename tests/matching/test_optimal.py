@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from impact import emulate
-from impact.matching import nearest, optimal
+from impact.matching import assigned, nearest, optimal
 from tests.contracts import walk
 
 pytestmark = pytest.mark.filterwarnings("ignore::impact.ImpactWarning")
@@ -129,18 +129,18 @@ def test_mahalanobis_pairs_are_the_dense_solvers_and_keep_the_caliper():
 
 
 def test_a_table_too_large_is_refused_in_words(monkeypatch):
-    monkeypatch.setattr(optimal, "MOST_CELLS", 1000)
-    with pytest.raises(ValueError, match="45 to 105 units"):
+    monkeypatch.setattr(assigned, "MOST", 100)
+    with pytest.raises(ValueError, match="45 and 105 units"):
         optimal.match(people(), distance="mahalanobis")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ratio": 0}, "whole number of partners"),
-        ({"ratio": True}, "whole number of partners"),
+        ({"ratio": 0}, "whole number"),
+        ({"ratio": True}, "whole number"),
         ({"caliper": -1}, "positive number"),
-        ({"distance": "euclid"}, "choose 'logit', 'probability' or 'mahalanobis'"),
+        ({"distance": "euclid"}, "choose 'score', 'mahalanobis'"),
         ({"caliper": 1e-12}, "no set holds units of both arms"),
     ],
 )
@@ -154,5 +154,5 @@ def test_the_ate_is_referred_to_full_matching():
         optimal.match(people(estimand="ATE"))
     with pytest.raises(KeyError, match="nonsense"):
         optimal.full(people(), exact="nonsense")
-    with pytest.raises(ValueError, match="'logit' or 'probability'"):
+    with pytest.raises(ValueError, match="`scale` is 'mahalanobis': choose 'logit' or 'probability'"):
         optimal.full(people(), scale="mahalanobis")

@@ -64,7 +64,7 @@ def test_common_support():
     out = {True: d & ((e < e[~d].min()) | (e > e[~d].max())), False: ~d & ((e < e[d].min()) | (e > e[d].max()))}
     assert out[True].any() and out[False].any()
     for drop, gone in (("both", out[True] | out[False]), ("treated", out[True]), ("comparison", out[False])):
-        assert np.array_equal(trimming.common_support(sample, drop=drop).weights == 0, gone)
+        assert np.array_equal(trimming.common_support(sample, discard=drop).weights == 0, gone)
 
 
 def test_it_says_that_the_effect_is_on_those_who_stay():
@@ -115,7 +115,7 @@ def test_options_are_refused_in_words():
     for trim, options, words in (
         (trimming.crump, {"cut": 0.5}, "`cut` is 0.5"),
         (trimming.quantile, {"share": -0.1}, "`share` is -0.1"),
-        (trimming.common_support, {"drop": "all"}, "`drop` is 'all'"),
+        (trimming.common_support, {"discard": "all"}, "`discard` is 'all'"),
         (trimming.crump, {"cut": 0.499}, "leaves nobody of"),
     ):
         with pytest.raises(ValueError, match=words):

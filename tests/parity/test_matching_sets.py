@@ -142,7 +142,7 @@ def test_optimal_pairs_are_no_further_apart_than_optmatchs(lalonde, ratio, their
     """
     from scipy.optimize import linear_sum_assignment
 
-    sample = optimal.match(emulate(study(), lalonde), ratio=ratio, caliper=None, distance="probability")
+    sample = optimal.match(emulate(study(), lalonde), ratio=ratio, caliper=None, scale="probability")
     d = sample.treated
     table = np.abs(np.repeat(sample.score[d], ratio)[:, None] - sample.score[~d])
     assert table[linear_sum_assignment(table)].sum() == pytest.approx(least, rel=1e-12)
@@ -219,12 +219,12 @@ def psid():
 
 def test_becker_and_ichinos_kernel_estimate():
     """Stata Journal 2(4), attk with the Gaussian kernel, bandwidth 0.06 and common support: 1,537.943."""
-    sample = kernel.match(psid(), kernel="gaussian", bandwidth=0.06, support=True)
+    sample = kernel.match(psid(), kernel="gaussian", bandwidth=0.06, discard="comparison")
     assert sample.flow[-1][1:3] == (185, 1157)  # 1,342 on the common support
     assert means.difference(sample).value[0] == pytest.approx(1537.943, abs=0.01)
 
 
 def test_becker_and_ichinos_radius_finds_the_same_units():
     """attr, radius 0.0001: 23 treated and 66 comparison units. (Their -5,546 pools what we average by treated unit.)"""
-    sample = kernel.match(psid(), kernel="uniform", bandwidth=0.0001, support=True)
+    sample = kernel.match(psid(), kernel="uniform", bandwidth=0.0001, discard="comparison")
     assert sample.flow[-1][1:3] == (23, 66)

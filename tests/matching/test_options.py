@@ -1,0 +1,361 @@
+"""One vocabulary: the same options mean the same for every design, and what is asked for holds."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment, linprog
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+
+from impact import emulate
+from impact.core import candidates
+from impact.core.logit import logit
+from impact.matching import (
+    assigned,
+    cardinality,
+    exact,
+    kernel,
+    means,
+    nearest,
+    optimal,
+    propensity,
+    quantiles,
+    subclass,
+    trimming,
+)  # fmt: skip
+from impact.matching.distance import points
+from tests.contracts import walk
+
+pytestmark = pytest.mark.filterwarnings("ignore::impact.ImpactWarning")
+
+PAIRED = [nearest.match, optimal.match, optimal.full]
+SCORED = [nearest.match, optimal.match, optimal.full, kernel.match, subclass.stratify, propensity.weight,
+          trimming.crump, trimming.quantile, trimming.common_support]  # fmt: skip
+on_pairs = pytest.mark.parametrize("design", [optimal.match, optimal.full], ids=["pairs", "full"])
+on_scores = pytest.mark.parametrize("design", SCORED, ids=walk.name)
+
+
+def people(**changes):
+    return emulate(walk.TRIAL.revise(**changes), walk.people())
+
+
+def with_chance(**changes):
+    """The people, and a covariate `chance`: what logistic regression on the other covariates says."""
+    rows = walk.people()
+    plain = emulate(walk.TRIAL, rows)
+    chance = logit(plain.treated, plain.covariates, plain.weights).probability
+    covariates = (*walk.TRIAL.covariates, "chance")
+    return plain, emulate(walk.TRIAL.revise(covariates=covariates, **changes), rows.assign(chance=chance))
+
+
+# ---- names ------------------------------------------------------------------------------------
+
+
+def test_designs_that_pair_take_the_same_options():
+    shared = {"distance", "on", "score", "scale", "folds", "caliper", "caliper_in", "calipers", "calipers_sd", "exact",
+              "antiexact", "discard", "rng"}  # fmt: skip
+    for design in PAIRED:
+        taken = inspect.signature(design).parameters
+        assert shared <= set(taken), walk.name(design)
+        first = inspect.signature(nearest.match).parameters
+        for name in shared - {"caliper"}:
+            assert taken[name].default == first[name].default, f"{walk.name(design)}, {name}"
+
+
+@pytest.mark.parametrize("estimand", ["ATO", "ATM"])
+@pytest.mark.parametrize(
+    "design",
+    [nearest.match, optimal.match, optimal.full, kernel.match, subclass.stratify, exact.match, cardinality.match],
+    ids=walk.name,
+)
+def test_estimands_that_sets_do_not_define_are_refused_in_words(design, estimand):
+    with pytest.raises(ValueError, match=f"the {estimand}|The {estimand}") as found:
+        design(people(estimand=estimand))
+    assert "'ATT'" in str(found.value) and "propensity.weight" in str(found.value) or design is optimal.match
+
+
+# ---- scores -----------------------------------------------------------------------------------
+
+
+@on_scores
+def test_a_covariate_that_is_the_score_gives_what_the_model_gives(design):
+    plain, given = with_chance()
+    scale = {"scale": "probability"} if walk.takes(design, "scale") else {}
+    a, b = design(plain, **scale), design(given, score="chance", **scale)
+    assert a.weights == pytest.approx(b.weights, rel=1e-9)
+    assert a.score == pytest.approx(b.score, rel=1e-12)
+    assert "`chance`" in b.steps[-1] and "`chance`" not in a.steps[-1]
+
+
+@on_scores
+def test_a_classifier_is_cross_fitted_and_indifferent_to_the_order_of_rows(design):
+    start = people()
+    model = LogisticRegression(C=0.1, max_iter=1000)
+    after = design(start, score=model, folds=4, rng=3)
+    assert "LogisticRegression, cross-fitted in 4 folds" in after.steps[-1]
+    assert after.score is not None and not np.allclose(after.score, design(start).score)
+    mix = np.random.default_rng(0).permutation(len(start))
+    assert design(start.take(mix), score=model, folds=4, rng=3).weights == pytest.approx(after.weights[mix], rel=1e-9)
+
+
+@on_scores
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"score": "nothing"}, KeyError, "nothing"),
+        ({"score": "school"}, ValueError, "makes 3 columns"),
+        ({"score": 3}, TypeError, "scikit-learn classifier"),
+        ({"folds": 1}, ValueError, "folds"),
+        ({"rng": "dice"}, ValueError, "rng"),
+    ],
+)
+def test_scores_that_are_none_are_refused_in_words(design, options, error, words):
+    with pytest.raises(error, match=words):
+        design(people(), **options)
+
+
+@pytest.mark.parametrize("design", [propensity.weight, *SCORED[-3:]], ids=walk.name)
+def test_weights_and_trimming_need_a_probability(design):
+    with pytest.raises(ValueError, match="`age`, which has values below 0 or above 1"):
+        design(people(), score="age")
+
+
+def test_weights_by_a_given_score_are_taken_as_given():
+    plain, given = with_chance()
+    for estimand in ("ATT", "ATC", "ATE", "ATO", "ATM"):
+        a, b = propensity.weight(plain, estimand=estimand), propensity.weight(given, estimand=estimand, score="chance")
+        assert a.weights == pytest.approx(b.weights, rel=1e-9)
+        one, other = means.difference(a, outcome="score"), means.difference(b, outcome="score")
+        assert one.value == pytest.approx(other.value, rel=1e-9)
+        assert abs(one.std_error[0] / other.std_error[0] - 1) > 1e-4
+        assert quantiles.difference(b, outcome="score").std_error[0] > 0
+        assert any(note.startswith("Standard errors take the weights by `chance` as given") for note in b.notes)
+        with pytest.raises(ValueError, match="already estimated"):
+            propensity.weight(b)
+
+
+def test_a_score_that_gives_a_weight_without_bound_is_refused():
+    certain = DecisionTreeClassifier(random_state=0)
+    with pytest.raises(ValueError, match=r"\d+ units no chance of the arm they are in"):
+        propensity.weight(people(), estimand="ATE", score=certain)
+    assert (propensity.weight(people(), estimand="ATO", score=certain).weights <= 1).all()
+
+
+def test_classes_may_be_cut_by_others_quantiles():
+    start = people()
+    for whose, mask in (("treated", start.treated), ("comparison", ~start.treated), ("all", start.weights > 0)):
+        after = subclass.stratify(start, classes=4, cut_by=whose)
+        bounds = np.quantile(after.score[mask], [0.25, 0.5, 0.75])
+        assert (after.strata == np.searchsorted(bounds, after.score, side="right")).all()
+    assert (subclass.stratify(start, cut_by="treated").weights == subclass.stratify(start).weights).all()
+    with pytest.raises(ValueError, match="`cut_by` is 'everybody': choose 'treated', 'comparison' or 'all'"):
+        subclass.stratify(start, cut_by="everybody")
+
+
+# ---- distances and calipers -------------------------------------------------------------------
+
+
+CONDITIONS = {
+    "a caliper on a covariate": {"caliper": None, "calipers": {"age": 3.0}},
+    "one in standard deviations, and on the score": {"caliper": 0.5, "calipers_sd": {"age": 0.5}},
+    "another woman or man": {"caliper": 0.5, "antiexact": "woman"},
+    "the same school": {"caliper": 0.4, "exact": "school", "calipers": {"age": 5.0}},
+    "discarded": {"caliper": 0.5, "discard": "both", "calipers": {"age": 6.0}},
+}
+on_conditions = pytest.mark.parametrize("options", list(CONDITIONS.values()), ids=list(CONDITIONS))
+on_metrics = pytest.mark.parametrize("distance", ["score", "mahalanobis", "robust_mahalanobis", "scaled_euclidean"])
+
+
+def table(start, distance, options):
+    """The distances of every treated to every comparison unit, infinite where they may not be partners."""
+    fit = logit(start.treated, start.covariates, start.weights)
+    s, d, live = fit.logit, start.treated, np.ones(len(start), bool)
+    if options.get("discard") == "both":
+        live = np.where(d, (s >= s[~d].min()) & (s <= s[~d].max()), (s >= s[d].min()) & (s <= s[d].max()))
+    x = s[:, None] if distance == "score" else points(start, distance, (), live)
+    apart = np.sqrt(((x[d][:, None] - x[~d]) ** 2).sum(axis=2))
+
+    def gap(column):
+        return np.abs(column[d][:, None] - column[~d])
+
+    def column(name):
+        return start.characteristics[:, start.columns_of(name)[0]]
+
+    reach = np.inf if options["caliper"] is None else options["caliper"] * s[live].std(ddof=1)
+    fits = (gap(s) <= reach) & live[d][:, None] & live[~d]
+    for name, most in options.get("calipers", {}).items():
+        fits &= gap(column(name)) <= most
+    for name, most in options.get("calipers_sd", {}).items():
+        fits &= gap(column(name)) <= most * column(name)[live].std(ddof=1)
+    if "antiexact" in options:
+        fits &= gap(column("woman")) > 0
+    if "exact" in options:
+        for j in start.columns_of("school"):
+            fits &= gap(start.characteristics[:, j]) == 0
+    return np.where(fits, apart, np.inf), reach
+
+
+def made(sample, costs):
+    """(pairs, total) of the sets of a sample, every treated with every comparison unit of its set."""
+    t, c = sample.strata[sample.treated], sample.strata[~sample.treated]
+    i, j = np.nonzero((t[:, None] == c) & (t >= 0)[:, None])
+    return len(i), costs[i, j].sum()
+
+
+@on_metrics
+@on_conditions
+@pytest.mark.parametrize("ratio", [1, 2])
+def test_pairs_are_the_dense_solvers_under_any_condition(distance, options, ratio):
+    start = people()
+    costs, reach = table(start, distance, options)
+    price = reach if distance == "score" and np.isfinite(reach) else 1e5
+    apart = np.repeat(np.minimum(costs, price), ratio, axis=0)
+    alone = np.full((len(apart), len(apart)), price)
+    least = (wide := np.hstack([apart, alone]))[linear_sum_assignment(wide)].sum()
+    count, total = made(optimal.match(start, distance=distance, ratio=ratio, **options), costs)
+    assert total + price * (ratio * start.treated.sum() - count) == pytest.approx(least, rel=1e-9)
+    assert np.isfinite(total)
+
+
+@on_metrics
+@on_conditions
+def test_full_matching_is_the_linear_programmes_under_any_condition(distance, options, monkeypatch):
+    start = people()
+    costs, _ = table(start, distance, options)
+    i, j = np.nonzero(np.isfinite(costs))
+    cells = np.arange(len(i))
+    cover = np.zeros((sum(costs.shape), len(i)))
+    cover[i, cells] = cover[costs.shape[0] + j, cells] = 1.0
+    cover = cover[cover.any(axis=1)]
+    least = linprog(costs[i, j], A_ub=-cover, b_ub=-np.ones(len(cover))).fun
+    monkeypatch.setattr(candidates, "CHUNK", 300)
+    after = optimal.full(start, distance=distance, **options)
+    assert made(after, costs)[1] == pytest.approx(least, rel=1e-7)
+    found = np.isfinite(costs).any(axis=1), np.isfinite(costs).any(axis=0)
+    assert ((after.weights > 0)[start.treated] == found[0]).all()
+    assert ((after.weights > 0)[~start.treated] == found[1]).all()
+    left = int((~found[0]).sum())
+    assert bool(left) == any(f"{left} of 45 treated units found no partner" in note for note in after.notes)
+
+
+@on_pairs
+def test_distances_are_on_the_covariates_named(design):
+    on_age = design(people(), distance="euclidean", on="age", caliper=None)
+    age = on_age.characteristics[:, on_age.columns_of("age")[0]]
+    by_hand = design(people(), score="age", caliper=None)
+    costs = np.abs(age[on_age.treated][:, None] - age[~on_age.treated])
+    assert made(on_age, costs)[1] == pytest.approx(made(by_hand, costs)[1], rel=1e-12)
+    assert "Euclidean distance of `age`" in on_age.steps[-1] and on_age.score is None
+
+
+@pytest.mark.parametrize("design", [optimal.match, optimal.full, kernel.match], ids=walk.name)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"calipers": 3}, "`calipers` is 3, and gives covariates"),
+        ({"calipers_sd": {"age": -1}}, "a number from 0 on"),
+        ({"on": "age"}, "`on` names `age`, and the distance is that of the score"),
+        ({"distance": "miles"}, "`distance` is 'miles': choose 'score', 'mahalanobis'"),
+        ({"discard": "all"}, "`discard` is 'all': choose 'none'"),
+        ({"caliper_in": "metres"}, "`caliper_in` is 'metres'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_words(design, options, words):
+    if set(options) <= set(inspect.signature(design).parameters):
+        with pytest.raises(ValueError, match=words):
+            design(people(), **options)
+
+
+@on_pairs
+def test_the_caliper_in_units_of_the_score(design):
+    start = people()
+    fit = logit(start.treated, start.covariates, start.weights)
+    wide = 0.1 * float(fit.logit.std(ddof=1))
+    a, b = design(start, caliper=0.1), design(start, caliper=wide, caliper_in="score")
+    assert (a.weights == b.weights).all()
+    assert f"within {wide:g} on the logit scale" in b.steps[-1]
+
+
+@on_pairs
+def test_who_is_discarded_is_said(design):
+    after = design(people(), discard="both", caliper=None)
+    assert any("were discarded before matching" in note for note in after.notes)
+    assert not (after.weights > 0).all() and after.flow[-1].step == "matched"
+
+
+def test_mahalanobis_pairs_within_a_score_caliper_are_matchits_mahvars():
+    """Nearest by covariates, with a caliper on the propensity score: each takes the nearest free in its turn."""
+    start = people()
+    after = nearest.match(start, distance="mahalanobis", on=("age", "woman"), caliper=0.3, order="largest")
+    s = logit(start.treated, start.covariates, start.weights).logit
+    x = points(start, "mahalanobis", ("age", "woman"), np.ones(len(start), bool))
+    free, partner = ~start.treated, {}
+    for i in np.flatnonzero(start.treated)[np.argsort(-s[start.treated])]:
+        fits = np.flatnonzero(free & (np.abs(s - s[i]) <= 0.3 * s.std(ddof=1)))
+        if len(fits):
+            partner[i] = fits[np.argmin(((x[fits] - x[i]) ** 2).sum(axis=1))]
+            free[partner[i]] = False
+    code = {int(after.strata[j]): j for j in np.flatnonzero(~start.treated)}
+    assert {i: code[int(after.strata[i])] for i in partner} == partner
+    assert ((after.weights > 0)[start.treated]).sum() == len(partner)
+
+
+def test_a_cover_with_a_caliper_holds_few_pairs_of_many():
+    """Two hundred thousand pairs may be made, looked at in parts; the answer holds one for each unit."""
+    r = np.random.default_rng(0)
+    x, y = r.normal(size=(200, 2)), r.normal(size=(1000, 2))
+
+    def parts():
+        for i, j in candidates.within(x[:, 0], y[:, 0], np.inf):
+            yield i, j, np.sqrt(((x[i] - y[j]) ** 2).sum(axis=1))
+
+    i, j, d = candidates.paying(parts, (200, 1000))
+    apart = np.sqrt(((x[:, None] - y) ** 2).sum(axis=2))
+    near_x, near_y = apart.min(axis=1), apart.min(axis=0)
+    pays = apart < near_x[:, None] + near_y
+    assert set(zip(*np.nonzero(pays), strict=True)) <= set(zip(i.tolist(), j.tolist(), strict=True))
+    assert len(i) < 0.05 * apart.size and d == pytest.approx(apart[i, j])
+    assert len(np.unique(i)) == 200 and len(np.unique(j)) == 1000
+
+
+def test_pairs_beyond_memory_are_refused_in_words(monkeypatch):
+    monkeypatch.setattr(assigned, "MOST", 50)
+    for options in ({"calipers": {"age": 5.0}}, {"distance": "mahalanobis", "caliper": None}):
+        with pytest.raises(ValueError, match="more than 50 pairs to choose from: narrow the calipers"):
+            optimal.match(people(), **options)
+
+
+# ---- kernels ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["epanechnikov", "gaussian", "uniform"])
+@pytest.mark.parametrize("estimand", ["ATT", "ATE"])
+def test_kernels_of_another_distance_within_exact_groups(shape, estimand, monkeypatch):
+    start = people(estimand=estimand, weights="weight")
+    monkeypatch.setattr(candidates, "CHUNK", 300)
+    metric = {"distance": "mahalanobis", "on": ("age", "woman")}
+    after = kernel.match(start, kernel=shape, **metric, bandwidth=0.7, exact="school")
+    x = points(start, "mahalanobis", ("age", "woman"), start.weights > 0)
+    school = start.characteristics[:, start.columns_of("school")]
+    d, w, out = start.treated, start.weights, np.zeros(len(start))
+    for arm in (True, False)[: 1 if estimand == "ATT" else 2]:
+        u = np.sqrt(((x[d == arm][:, None] - x[d != arm]) ** 2).sum(axis=2)) / 0.7
+        same = (school[d == arm][:, None] == school[d != arm]).all(axis=2)
+        share = w[d != arm] * kernel.KERNELS[shape](u) * same
+        found = share.sum(axis=1) > 0
+        out[np.flatnonzero(d == arm)[found]] += w[d == arm][found]
+        out[d != arm] += (w[d == arm][found][:, None] * share[found] / share[found].sum(axis=1)[:, None]).sum(axis=0)
+    assert after.weights == pytest.approx(out, rel=1e-9, abs=1e-12)
+    assert "distance of `age` and `woman`" in after.steps[-1] and "with the same `school`" in after.steps[-1]
+
+
+def test_the_bandwidth_rules_on_another_distance():
+    start = people()
+    after = kernel.match(start, distance="mahalanobis")
+    x = points(start, "mahalanobis", (), start.weights > 0)
+    gap = np.sqrt(((x[start.treated][:, None] - x[~start.treated]) ** 2).sum(axis=2)).min(axis=1)
+    assert f"bandwidth {1.5 * np.quantile(gap[gap > 0], 0.9):.3g};" in after.steps[-1]
+    assert (kernel.match(start, distance="mahalanobis", bandwidth="cross-validation").weights >= 0).all()
