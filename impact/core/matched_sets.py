@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impact.core.linear import least_squares
+from impact.core.windows import Windows
 
 Array = np.ndarray
 
@@ -53,7 +54,7 @@ class Cells(NamedTuple):
         """A sparse (C, C) matrix of ones: for the cell of each asking unit, the cells of its ``count`` nearest.
 
         ``asking`` and ``pool`` are (n,) bool; the pool has at least ``count`` units. Cells as far as
-        the last one needed are all in.
+        the last one needed are all in. On one number sets are runs, and may be as long as the pool.
         """
         from scipy.sparse import csr_array
         from scipy.spatial import cKDTree
@@ -66,6 +67,11 @@ class Cells(NamedTuple):
         last = (np.cumsum(size[cells][place], axis=1) >= count).argmax(axis=1)
         reach = distance[np.arange(len(rows)), last]
         reach = np.sqrt((reach * (1 + TIE) + 1e-12) ** 2 + self.slack)
+        if self.points.shape[1] == 1:
+            cells = cells[np.argsort(self.points[cells, 0])]
+            here, there = self.points[rows, 0], self.points[cells, 0]
+            first, last = np.searchsorted(there, here - reach), np.searchsorted(there, here + reach, side="right")
+            return Windows(len(self.points), rows, cells, first, last)
         found = tree.query_ball_point(self.points[rows], reach)
         lengths = np.array([len(f) for f in found])
         columns = cells[np.concatenate([np.asarray(f, int) for f in found])]
