@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impact.core.linear import least_squares
+from impact.core.windows import Windows
 
 Array = np.ndarray
 
@@ -53,7 +54,7 @@ class Cells(NamedTuple):
         """A sparse (C, C) matrix of ones: for the cell of each asking unit, the cells of its ``count`` nearest.
 
         ``asking`` and ``pool`` are (n,) bool; the pool has at least ``count`` units. Cells as far as
-        the last one needed are all in.
+        the last one needed are all in. On one number sets are runs, and may be as long as the pool.
         """
         from scipy.sparse import csr_array
         from scipy.spatial import cKDTree
@@ -66,6 +67,11 @@ class Cells(NamedTuple):
         last = (np.cumsum(size[cells][place], axis=1) >= count).argmax(axis=1)
         reach = distance[np.arange(len(rows)), last]
         reach = np.sqrt((reach * (1 + TIE) + 1e-12) ** 2 + self.slack)
+        if self.points.shape[1] == 1:
+            cells = cells[np.argsort(self.points[cells, 0])]
+            here, there = self.points[rows, 0], self.points[cells, 0]
+            first, last = np.searchsorted(there, here - reach), np.searchsorted(there, here + reach, side="right")
+            return Windows(len(self.points), rows, cells, first, last)
         found = tree.query_ball_point(self.points[rows], reach)
         lengths = np.array([len(f) for f in found])
         columns = cells[np.concatenate([np.asarray(f, int) for f in found])]
@@ -196,8 +202,10 @@ def score_correction(
         ATT   -c'c + b'b, c = sum p (1 - p) z (g - t) + p (1 - p) cov_1 + p^2 cov_0,
                           b = sum p (1 - p) z (h - t)
 
-    each over N and in the metric of I^-1; g and h are units' effects by matching on the score and on
-    the covariates. The ATC is the ATT of the other arm.
+    each over N and in the metric of I^-1. g is what the arms differ by at the unit's score, from means over
+    the ``count`` nearest of either, itself left out; h is the unit's effect by matching on the covariates.
+    The ATC is the ATT of the other arm. So estimated, these are Stata's ``teffects psmatch``, which
+    takes ``by_covariates`` as plain distance in the units of the data.
 
     References: abadie2016, theorem 1 and 2.
     """
@@ -210,8 +218,10 @@ def score_correction(
     if estimand == "ATE":
         return -_form(c / len(d), information)
     tilt = (p * (1 - p))[:, None] * design
-    c += tilt.T @ (_gaps(y, d, by_score, matches) - value)
-    b = tilt.T @ (_gaps(y, d, by_covariates, matches) - value)
+    sign = np.where(d, 1.0, -1.0)[:, None]
+    others = _others(y, d, by_score, count)
+    c += tilt.T @ (sign * (others - _opposite(y, d, by_score, count)) - value)
+    b = tilt.T @ (sign * (y - _opposite(y, d, by_covariates, matches)) - value)
     return _form(b / d.sum(), information) - _form(c / d.sum(), information)
 
 
@@ -219,16 +229,26 @@ def _form(c: Array, information: Array) -> Array:
     return c.T @ np.linalg.solve(information, c)
 
 
-def _gaps(y: Array, d: Array, where: Cells, matches: int) -> Array:
-    """Each unit's outcome less the mean of its set in the other arm, signed as treatment less comparison: (n, k)."""
-    gap = np.zeros_like(y)
+def _opposite(y: Array, d: Array, where: Cells, count: int) -> Array:
+    """The mean outcome of each unit's ``count`` nearest units of the other arm, ties too: (n, k)."""
+    out = np.empty_like(y)
     for arm in (True, False):
         mine = d == arm
-        member = where.sets(mine, ~mine, matches)
+        member = where.sets(mine, ~mine, count)
         size = member @ where.total((~mine).astype(float))
-        imputed = (member @ where.total(~mine[:, None] * y)) * _inverse(size)[:, None]
-        gap += (1.0 if arm else -1.0) * mine[:, None] * (y - imputed[where.code])
-    return gap
+        out[mine] = ((member @ where.total(~mine[:, None] * y)) * _inverse(size)[:, None])[where.code[mine]]
+    return out
+
+
+def _others(y: Array, d: Array, where: Cells, count: int) -> Array:
+    """The mean outcome of each unit's ``count`` nearest units of its own arm, itself left out, ties too: (n, k)."""
+    out = np.empty_like(y)
+    for arm in (True, False):
+        mine = d == arm
+        member = where.sets(mine, mine, count + 1)  # the unit itself is at no distance, and so always in
+        size = (member @ where.total(mine.astype(float)))[where.code[mine]]
+        out[mine] = ((member @ where.total(mine[:, None] * y))[where.code[mine]] - y[mine]) / (size - 1)[:, None]
+    return out
 
 
 def _inverse(x: Array) -> Array:

@@ -77,7 +77,9 @@ def difference(
     metric : "inverse_variance", "mahalanobis" or "score"
         Distances on the covariates (their full-sample variances, as in R's Matching and Stata), or on
         the probability of treatment. With the score, the variance is corrected for its estimation:
-        downwards for the ATE, either way for the others (abadie2016).
+        downwards for the ATE, either way for the others (abadie2016). For these Stata finds part of
+        the correction by plain distance between covariates, which depends on their units of
+        measurement; here it is Mahalanobis distance.
     bias_adjust : bool
     variance_matches : int or None
         How many neighbours of its own arm a unit's outcome variance is taken over (4 in abadie2011, 2
@@ -182,7 +184,7 @@ def _refuse(sample: Sample, options: Asked) -> None:
             "variance is not known: match on the covariates instead, or leave the weights out of the study."
         )
     for arm, mine in (("treated", sample.treated), ("comparison", ~sample.treated)):
-        count, needed = int((live & mine).sum()), max(matches, 1 + (neighbours or 1))
+        count, needed = int((live & mine).sum()), max(matches, 1 + (neighbours or 1) + (metric == "score"))
         if count < needed:
             raise ValueError(
                 f"{needed:,} {arm} units are needed for these matches and variances, and there are {count:,}: ask for "

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from impact import Outcome, emulate
+from impact.core import matched_sets
 from impact.matching import abadie_imbens, means, nearest, propensity
 from tests.matching.test_nearest import clients, quiet, study
 
@@ -99,6 +100,23 @@ def test_units_without_weight_play_no_part():
     a = abadie_imbens.difference(sample.reweight(np.where(out, 0.0, sample.weights), step="left out"))
     b = abadie_imbens.difference(sample.take(np.flatnonzero(~out)))
     assert a.value[0] == pytest.approx(b.value[0]) and a.std_error[0] == pytest.approx(b.std_error[0])
+
+
+@pytest.mark.parametrize("slack", [0.0, 0.01])
+def test_sets_on_one_number_are_those_that_a_search_in_space_finds(slack):
+    """On one number they are kept as runs, in several columns one by one: here the second column is the same for all."""
+    r = np.random.default_rng(6)
+    x, d, w = r.normal(size=(400, 1)).round(1), r.random(400) < 0.3, r.uniform(0.5, 2, 400)
+    y = x + r.normal(size=(400, 2))
+    line = matched_sets.cells(-x, w, "inverse_variance", slack)
+    plane = line._replace(points=np.column_stack([line.points, np.zeros(len(line.points))]))
+    for estimand in ("ATT", "ATE"):
+        options = {"estimand": estimand, "matches": 3, "bias_adjust": True, "variance_matches": 2}
+        one, two = (matched_sets.effect(y, d, x, w, where, **options) for where in (line, plane))
+        np.testing.assert_allclose(one.value, two.value, rtol=1e-12)
+        np.testing.assert_allclose(one.covariance, two.covariance, rtol=1e-12)
+        np.testing.assert_allclose(one.uses, two.uses, rtol=1e-12, atol=0)
+        assert one.largest_set == two.largest_set
 
 
 @quiet

