@@ -14,34 +14,17 @@ References: huling2024.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 Array = np.ndarray
 
 
-class Energy(NamedTuple):
-    """The weights of an arm, and how they depend on their parameters.
-
-    ``rows`` (m,) are the arm's positions with weight, ``share`` (m,) their weights, summing to one. ``influence``
-    (n, m) is what each unit adds to the error of the m parameters (the right-hand sides of M u = 1), given its base
-    weight, and ``slope`` (m, m) the derivative of the shares, one row each, in them.
-    """
-
-    rows: Array
-    share: Array
-    influence: Array
-    slope: Array
-
-
-def energy(x: Array, spread: Array, spread_scores: Array, s: Array, arm: Array, target: Array, ridge: float) -> Energy:
-    """The weights of the arm that bring it closest to the target.
+def energy(x: Array, spread: Array, s: Array, arm: Array, target: Array, ridge: float) -> Array:
+    """The weights of the arm's rows, summing to one, that bring it closest to the target.
 
     Parameters
     ----------
-    x : (n, k) columns. spread : (k,) what to divide them by. spread_scores : (n, k) what each unit adds to it.
-    s : (n,) base weights. arm, target : (n,) bool.
+    x : (n, k) columns. spread : (k,) what to divide them by. s : (n,) base weights. arm, target : (n,) bool.
     ridge : the penalty on the sum of squared shares, for units of equal base weight.
     """
     from scipy.spatial.distance import cdist
@@ -49,41 +32,11 @@ def energy(x: Array, spread: Array, spread_scores: Array, s: Array, arm: Array, 
     live = spread > 0
     z = x[:, live] / spread[live]
     rows, goal = np.flatnonzero(arm), np.flatnonzero(target)
-    q, v = s[goal] / s[goal].sum(), s[rows] / s[rows].sum()
-    across, within = cdist(z[rows], z[goal]), cdist(z[rows], z[rows])
-    a = across @ q
-    penalty = ridge / (len(rows) * v)
-    m = a[:, None] + a[None, :] - within
-    m[np.diag_indices_from(m)] += penalty
+    a = cdist(z[rows], z[goal]) @ (s[goal] / s[goal].sum())
+    m = a[:, None] + a[None, :] - cdist(z[rows], z[rows])
+    m[np.diag_indices_from(m)] += ridge * s[rows].sum() / (len(rows) * s[rows])
     u = _complementary(m)
-    on = np.flatnonzero(u > 0)
-    u, a, across, within = u[on], a[on], across[on], within[np.ix_(on, on)]
-    total = u.sum()
-    inverse = np.linalg.inv(m[np.ix_(on, on)])
-    influence = np.zeros((len(s), len(on)))
-    # Who moves the target's mean distances, ...
-    apart = across - a[:, None]
-    influence[goal] -= (q * (apart * total + u @ apart)).T
-    # ... the ridge, ...
-    influence[rows] -= v[:, None] * (penalty[on] * u)
-    # ... the arm's units, through all equations (that a unit's own weight grows with it is not counted here), ...
-    kernel = m[np.ix_(on, on)]
-    kernel[np.diag_indices_from(kernel)] -= penalty[on]
-    influence[rows[on]] -= u[:, None] * kernel
-    # ... and the scale of each column.
-    for k in np.flatnonzero(live):
-        slope_across = _slope(x[rows[on], k], x[goal, k], across, spread[k])
-        slope_within = _slope(x[rows[on], k], x[rows[on], k], within, spread[k])
-        moved = slope_across @ q
-        influence -= spread_scores[:, k][:, None] * (moved * total + u @ moved - slope_within @ u)
-    share = u / total
-    return Energy(rows[on], share, influence, (inverse - share[:, None] * inverse.sum(axis=0)) / total)
-
-
-def _slope(one: Array, other: Array, distance: Array, spread: float) -> Array:
-    """The derivative of distances in the spread that a column is divided by."""
-    square = ((one[:, None] - other[None, :]) / spread) ** 2
-    return np.divide(-square / spread, distance, out=np.zeros_like(square), where=distance > 0)
+    return u / u.sum()
 
 
 def _complementary(m: Array) -> Array:

@@ -100,14 +100,14 @@ def spread(x: Array, sample: Sample, estimand: str) -> tuple[Array, Array]:
 
 
 class Balance(NamedTuple):
-    """Weights and how they were estimated.
+    """Weights and how they were estimated (None: not known).
 
     ``aside`` counts, by arm, the units that had to be left without weight; ``predictor`` (n,), by arm, is the linear
     predictor of every unit by that arm's weights, minus infinity for those set aside.
     """
 
     weights: Array
-    nuisance: Nuisance
+    nuisance: Nuisance | None
     aside: dict[str, int]
     predictor: dict[str, Array]
 

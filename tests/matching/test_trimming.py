@@ -81,14 +81,14 @@ DESIGNS = [nearest.match, propensity.weight, entropy.weight, stable.weight, cova
 @each
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda f: f"{f.__module__.split('.')[-1]}.{f.__name__}")
 def test_designs_build_on_what_is_left(trim, design):
-    """As if the others had never been in the study; and the derivative holds through the second design."""
+    """As if the others had never been in the study; and the derivative holds through weights that know it."""
     trimmed = trim(start()[0])
     after, alone = design(trimmed), design(trimmed.take(trimmed.weights > 0))
     assert (after.weights[trimmed.weights == 0] == 0).all()
     assert np.allclose(after.weights[trimmed.weights > 0], alone.weights, rtol=1e-8, atol=1e-10)
     a, b = means.difference(after), means.difference(alone)
     assert a.value == pytest.approx(b.value, rel=1e-9) and len(after.steps) == 2
-    if design is not nearest.match:
+    if after.nuisance is not None:
         assert promises.derivative_gap(lambda s: means.difference(design(s)), trimmed, units=6) < 1e-6
 
 

@@ -268,15 +268,6 @@ def test_bias_and_coverage(design):
     assert abs(covered - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 300) + 0.005 and 0.9 < ratio < 1.1
 
 
-@pytest.mark.slow
-@quiet
-def test_bias_and_coverage_of_energy_balancing():
-    """The docstring's figures, within three Monte Carlo errors: unbiased, an error an eighth too small, 92% covered."""
-    mean, covered, ratio, error = simulated(energy.weight)
-    assert abs(mean - 1) < 0.02 + 3 * error
-    assert abs(covered - 0.92) < 3 * np.sqrt(0.92 * 0.08 / 300) and abs(ratio - 7 / 8) < 3 / np.sqrt(600)
-
-
 def simulated(design):
     """The mean, the share of intervals that cover, the mean error over the spread, and the mean's own error."""
     r = np.random.default_rng(20)
