@@ -104,7 +104,7 @@ def test_units_without_weight_play_no_part():
 
 @pytest.mark.parametrize("slack", [0.0, 0.01])
 def test_sets_on_one_number_are_those_that_a_search_in_space_finds(slack):
-    """On one number they are kept as runs, in several columns one by one: here the second column is the same for all."""
+    """On one number they are kept as runs, in several columns one by one."""
     r = np.random.default_rng(6)
     x, d, w = r.normal(size=(400, 1)).round(1), r.random(400) < 0.3, r.uniform(0.5, 2, 400)
     y = x + r.normal(size=(400, 2))
