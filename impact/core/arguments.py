@@ -58,9 +58,9 @@ def function(value: Any, name: str) -> Callable[..., Any]:
     return value
 
 
-def mapping(value: Any, name: str, of: str) -> dict[str, Any]:
-    """A dictionary of names to ``of`` (a text that says what), with at least one."""
-    if not isinstance(value, Mapping) or not value or not all(isinstance(k, str) for k in value):
+def mapping(value: Any, name: str, of: str, *, least: int = 1) -> dict[str, Any]:
+    """A dictionary of names to ``of`` (a text that says what), with at least so many."""
+    if not isinstance(value, Mapping) or len(value) < least or not all(isinstance(k, str) for k in value):
         raise ValueError(f"`{name}` is {value!r}, and is a dictionary of names to {of}: set it so, or leave it out.")
     return dict(value)
 

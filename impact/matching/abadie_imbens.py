@@ -9,7 +9,7 @@ import numpy as np
 from impact.core import arguments, matched_sets
 from impact.estimate import Estimate
 from impact.matching.measured import Names, measured
-from impact.matching.treatment import certainty, covariates, propensity
+from impact.matching.treatment import FAR, certainty, covariates, propensity, strangers
 from impact.sample import Sample, caution
 from impact.show.words import counted, listing
 
@@ -142,7 +142,9 @@ def difference(
         covariance = covariance + matched_sets.score_correction(
             y, d, by.design[live], by.probability[live], where, plain, found.value, estimand, matches, size
         )
-        notes += certainty(by.separated, "nobody in it is like them, and what they are compared with is far away.")
+        notes += certainty(by.separated, FAR)
+    else:
+        notes += certainty(strangers(sample), FAR)
     often = int((found.uses > 0).sum())
     return asked.published(
         found.value,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from impact.matching.sets import both_arms, known_estimand, lost, names_of, refuse_empty, sets_found, strata_weights
+from impact.core import arguments
+from impact.matching.sets import both_arms, known_estimand, lost, refuse_empty, sets_found, strata_weights
 from impact.sample import Sample
 from impact.show.words import listing
 
@@ -78,8 +79,9 @@ def match(
     np.True_
     """
     known_estimand(sample, ("ATT", "ATC", "ATE"), "exact matching")
-    terms = tuple(sample.terms) if covariates is None else names_of(covariates)
-    rules, grouping = _rules(sample, terms, cutpoints), dict(grouping or {})
+    terms = tuple(sample.terms) if covariates is None else arguments.texts(covariates, "covariates")
+    grouping = {} if grouping is None else arguments.mapping(grouping, "grouping", "lists of levels", least=0)
+    rules = _rules(sample, terms, cutpoints)
     if not terms:
         raise ValueError(
             f"Exact matching was asked for, and the study “{sample.study.title}” has no covariates: name what units "
@@ -150,12 +152,16 @@ def _cuts(values: Array, rule: Any, term: str) -> Array:
 
 
 def _grouped(values: Array, names: Sequence[str], groups: Levels, term: str) -> Array:
+    if isinstance(groups, str) or not isinstance(groups, Iterable):
+        raise ValueError(f"The grouping of `{term}` is {groups!r}, and is a list of levels or of lists of them.")
     levels = [name.split(": ", 1)[-1] for name in names]
     asked = [str(level) for group in groups for level in ([group] if isinstance(group, str) else group)]
     unknown = [level for level in asked if level not in levels]
     if unknown or len(set(asked)) < len(asked) or len(levels) < 2:
         what = f"{unknown[0]!r}, which it has not" if unknown else "levels more than once, or is no factor"
-        raise ValueError(f"The grouping of `{term}` names {what}: its levels are {listing(levels)}.")
+        raise ValueError(
+            f"The grouping of `{term}` names {what}: write its {len(levels)} levels as they are in the data."
+        )
     code = np.arange(len(levels))
     for group in groups:
         members = [levels.index(str(level)) for level in ([group] if isinstance(group, str) else group)]

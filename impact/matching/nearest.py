@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from impact.core import arguments, space
-from impact.core.distance import METRICS
-from impact.core.neighbours import ORDERS, Conditions, nearest
-from impact.matching.distance import WORDS, codes, conditions, describe, in_support, points, variable_ratio
-from impact.matching.treatment import Score, draw
-from impact.matching.treatment import score as scored
+from impact.core.neighbours import ORDERS, nearest
+from impact.matching.distance import variable_ratio
+from impact.matching.options import NONE, Reach, reach
+from impact.matching.treatment import draw
 from impact.sample import Sample
-from impact.show.words import listing
 
 Array = np.ndarray
 
-SCALES = ("logit", "probability")
 TIES = ("labels", "matchit", "random")
-DISCARDS = ("none", "treated", "comparison", "both")
-NONE: Mapping[str, float] = MappingProxyType({})
 
 
 def match(
@@ -145,70 +139,55 @@ def match(
     >>> sample.flow[-1].treated
     750
     """
-    _refuse(sample, distance, scale, caliper, caliper_in, discard, order, ties)
-    on, exact, antiexact = (
-        arguments.texts(v, name) for v, name in ((on, "on"), (exact, "exact"), (antiexact, "antiexact"))
-    )
+    _refuse(sample, order, ties)
     replace = arguments.yes_or_no(replace, "replace")
-    arguments.number(folds, "folds", least=2, most=1000, whole=True)
-    arguments.seed(rng, "rng")
     _refuse_ratio(ratio, fewest, most, replace)
     treated_choose = sample.study.estimand == "ATT"
     if order is None:
         order = ("largest" if treated_choose else "smallest") if distance == "score" else "closest"
-    live = sample.weights > 0
-    needed = distance == "score" or caliper is not None or discard != "none" or most is not None
-    alike: Score | None = None
-    if needed or order in ("largest", "smallest"):
-        alike = scored(sample, score, scale, folds, rng, "Matching on the propensity score")
-        live[alike.outside] = False
-        live &= in_support(alike.value, sample.treated, live, discard)
-    value = np.zeros(len(sample)) if alike is None else alike.value
-    unit = float(value[live].std(ddof=1)) if caliper_in == "SD" else 1.0
-    reach = np.inf if caliper is None else caliper * unit
-    focal, pool = live & (sample.treated == treated_choose), live & (sample.treated != treated_choose)
-    groups = codes(sample, exact)
-    kept = conditions(
-        sample, calipers, calipers_sd, antiexact, live, None if distance == "score" else (value, reach)
-    )
-    tie = _tie(sample, value, groups, focal | pool, ties, rng, every=distance != "score" or order == "closest")
+    among = reach(
+        sample, "Matching on the propensity score", distance=distance, on=on, score=score, scale=scale, folds=folds,
+        rng=rng, caliper=caliper, caliper_in=caliper_in, calipers=calipers, calipers_sd=calipers_sd, exact=exact,
+        antiexact=antiexact, discard=discard, scores=most is not None or order in ("largest", "smallest"),
+    )  # fmt: skip
+    focal, pool = among.live & (sample.treated == treated_choose), among.live & (sample.treated != treated_choose)
+    scores = distance == "score"
+    tie = _tie(sample, among, ties, rng, every=not scores or order == "closest")
     wanted: Any = ratio
     if fewest is not None and most is not None:
         rows = np.arange(len(sample)) if tie is None else tie
-        wanted = variable_ratio(value, focal, pool, ratio, fewest, most, rows)
+        wanted = variable_ratio(among.value, focal, pool, ratio, fewest, most, rows)
+    most_partners = max(1, int(pool.sum()))
     options: dict[str, Any] = {
-        "ratio": wanted, "replace": replace, "groups": groups, "order": order, "rng": rng, "tie": tie,
-        "conditions": kept,
+        "ratio": wanted if most else min(ratio, most_partners), "replace": replace, "order": order, "rng": rng,
+        "groups": among.groups if exact else None, "tie": tie, "conditions": among.kept,
     }  # fmt: skip
-    if distance == "score":
-        tolerance = 0.0 if ties == "matchit" else 1e-9 * float(value[live].std())
-        pairs = nearest(value, focal, pool, caliper=reach, tolerance=tolerance, **options)
+    if scores:
+        tolerance = 0.0 if ties == "matchit" else 1e-9 * float(among.value[among.live].std())
+        pairs = nearest(among.value, focal, pool, caliper=among.limit, tolerance=tolerance, **options)
     else:
-        pairs = space.nearest(points(sample, distance, on, live), focal, pool, score=value, **options)
+        pairs = space.nearest(among.points, focal, pool, score=among.value, **options)
     chose, chosen = ("treated", "comparison") if treated_choose else ("comparison", "treated")
-    within = _within(caliper, caliper_in, reach, alike) + describe(calipers, calipers_sd, exact, antiexact)
     if not len(pairs):
         raise ValueError(
-            f"Partners {within} were asked for, and none of the {int(focal.sum()):,} {chose} units has one among the "
-            f"{int(pool.sum()):,} {chosen} units: widen the caliper, match exactly on less, or choose a comparison "
+            f"Partners {among.within} were asked for, and none of the {int(focal.sum()):,} {chose} units has one among "
+            f"the {int(pool.sum()):,} {chosen} units: widen the caliper, match exactly on less, or choose a comparison "
             "group that is more alike."
         )
-    _keep_promises(pairs, value, groups, kept, reach, np.broadcast_to(wanted, len(sample)), replace)
+    _keep_promises(pairs, among, np.broadcast_to(wanted, len(sample)), replace)
     weights, strata = _sets(sample, pairs, replace)
     asked = int(((sample.weights > 0) & (sample.treated == treated_choose)).sum())
     found = len(np.unique(pairs[:, 0]))
-    by = alike.words if distance == "score" and alike is not None else _metric(distance, on)
     varied = "" if most is None else f" on average, from {fewest} to {most}"
     return sample.reweight(
         weights,
         strata=strata,
-        score=None if alike is None else alike.probability,
+        score=None if among.alike is None else among.alike.probability,
         step=f"matched 1:{ratio:g}{varied} {'with' if replace else 'without'} replacement to the nearest {chosen} "
-        f"units by {by}, {within}; {found:,} of {asked:,} {chose} units have a partner",
+        f"units by {among.by}, {among.within}; {found:,} of {asked:,} {chose} units have a partner",
         notes=(
-            *_left_out(asked, found, chose, chosen, within),
-            *(() if alike is None else alike.notes),
-            *_outside(sample, alike, live, discard),
+            *_left_out(asked, found, chose, chosen, among.within),
+            *among.notes,
             *_thin(pairs, wanted, chose, found),
             *_reused(pairs, replace, chosen),
         ),
@@ -216,39 +195,15 @@ def match(
     )
 
 
-def _refuse(
-    sample: Sample,
-    distance: str,
-    scale: str,
-    caliper: float | None,
-    caliper_in: str,
-    discard: str,
-    order: str | None,
-    ties: str,
-) -> None:
+def _refuse(sample: Sample, order: str | None, ties: str) -> None:
     if sample.study.estimand not in ("ATT", "ATC"):
         raise ValueError(
             f"Nearest-neighbour matching was asked for the {sample.study.estimand}, but it finds partners for one arm "
             "only: revise the study's estimand to 'ATT' or 'ATC', or use propensity.weight, which has the others."
         )
-    if caliper is not None and (
-        isinstance(caliper, bool) or not isinstance(caliper, int | float | np.number) or not caliper > 0
-    ):
-        raise ValueError(
-            f"`caliper` is {caliper!r}, and is a positive number of standard deviations: set 0.2, say, or None for any "
-            "distance."
-        )
-    for name, given, known in (
-        ("distance", distance, ("score", *METRICS)),
-        ("scale", scale, SCALES),
-        ("caliper_in", caliper_in, ("SD", "score")),
-        ("discard", discard, DISCARDS),
-        ("order", order, ORDERS),
-        ("ties", ties, TIES),
-    ):
-        if given not in known and given is not None:
-            left = ", or leave it out" if name == "order" else ""
-            raise ValueError(f"`{name}` is {given!r}: choose {listing(map(repr, known), 'or')}{left}.")
+    if order is not None:
+        arguments.option(order, "order", ORDERS)
+    arguments.option(ties, "ties", TIES)
 
 
 def _refuse_ratio(ratio: Any, fewest: Any, most: Any, replace: bool) -> None:
@@ -265,15 +220,13 @@ def _refuse_ratio(ratio: Any, fewest: Any, most: Any, replace: bool) -> None:
         )
 
 
-def _tie(
-    sample: Sample, value: Array, groups: Array | None, live: Array, ties: str, rng: Any, *, every: bool
-) -> Array | None:
+def _tie(sample: Sample, among: Reach, ties: str, rng: Any, *, every: bool) -> Array | None:
     """Numbers that decide between equals, or None for MatchIt's rule or where nobody has an equal."""
     if ties == "matchit":
         return None
     if ties == "random":
         return np.random.default_rng(rng).random(len(sample))
-    rows = np.flatnonzero(live)
+    rows, value = np.flatnonzero(among.live), among.value
     if not every:
         # Labels may be long texts, and sorting them slow: only equals are asked for theirs.
         once = np.sort(value[rows])
@@ -285,10 +238,6 @@ def _tie(
     out = np.zeros(len(sample))
     out[rows] = draw(sample.unit[rows], 0)
     return out
-
-
-def _metric(distance: str, on: tuple[str, ...]) -> str:
-    return WORDS[distance] + (f" of {listing(f'`{t}`' for t in on)}" if on else "")
 
 
 def _sets(sample: Sample, pairs: Array, replace: bool) -> tuple[Array, Array | None]:
@@ -304,28 +253,6 @@ def _sets(sample: Sample, pairs: Array, replace: bool) -> tuple[Array, Array | N
     strata[who] = np.arange(len(who))
     strata[j] = place
     return weights, strata
-
-
-def _within(caliper: float | None, caliper_in: str, reach: float, alike: Score | None) -> str:
-    if alike is None:
-        return "at any distance"
-    if caliper is None:
-        return f"at any distance {alike.on}"
-    return f"within {caliper:g} SD ({reach:.3g}) {alike.on}" if caliper_in == "SD" else f"within {reach:g} {alike.on}"
-
-
-def _outside(sample: Sample, alike: Score | None, live: Array, discard: str) -> tuple[str, ...]:
-    """A note on who was discarded for want of support."""
-    if alike is None or discard == "none":
-        return ()
-    gone = (sample.weights > 0) & ~live
-    gone[alike.outside] = False
-    if not gone.any():
-        return ()
-    return (
-        f"{int((gone & sample.treated).sum()):,} treated and {int((gone & ~sample.treated).sum()):,} comparison units "
-        "have scores beyond those of the other arm and were discarded before matching.",
-    )
 
 
 def _left_out(asked: int, found: int, chose: str, chosen: str, within: str) -> tuple[str, ...]:
@@ -357,22 +284,12 @@ def _reused(pairs: Array, replace: bool, chosen: str) -> tuple[str, ...]:
     )
 
 
-def _keep_promises(
-    pairs: Array,
-    value: Array,
-    groups: Array | None,
-    kept: Conditions | None,
-    reach: float,
-    wanted: Array,
-    replace: bool,
-) -> None:
+def _keep_promises(pairs: Array, among: Reach, wanted: Array, replace: bool) -> None:
     """What was asked for holds, or there is no result: a matcher that breaks its caliper in silence has been seen."""
     i, j = pairs.T
     who, partners = np.unique(i, return_counts=True)
     holds = (
-        (reach == np.inf or (np.abs(value[i] - value[j]) <= reach).all())
-        and (groups is None or (groups[i] == groups[j]).all())
-        and (kept is None or kept.hold(i, j).all())
+        among.hold(i, j).all()
         and (partners <= wanted[who]).all()
         and (len(np.unique(pairs, axis=0)) == len(pairs) if replace else len(np.unique(j)) == len(j))
     )

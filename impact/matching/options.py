@@ -13,7 +13,7 @@ from impact.core import arguments
 from impact.core.distance import METRICS
 from impact.core.neighbours import Conditions
 from impact.matching.distance import WORDS, codes, conditions, describe, in_support, points
-from impact.matching.treatment import Score
+from impact.matching.treatment import FAR, Score, certainty, strangers
 from impact.matching.treatment import score as scored
 from impact.sample import Sample
 from impact.show.words import listing
@@ -98,9 +98,10 @@ def reach(
     exact: str | Sequence[str] = (),
     antiexact: str | Sequence[str] = (),
     discard: str = "none",
+    scores: bool = False,
 ) -> Reach:
     """Who may be whose partner. The options are those of :func:`impact.matching.nearest.match`; no score is
-    estimated that nothing needs."""
+    estimated that nothing needs (``scores`` says that the caller does)."""
     refuse(distance=distance, scale=scale, caliper=caliper, caliper_in=caliper_in, discard=discard)
     on, exact, antiexact = (
         arguments.texts(v, name) for v, name in ((on, "on"), (exact, "exact"), (antiexact, "antiexact"))
@@ -113,7 +114,7 @@ def reach(
     refuse_calipers(calipers=calipers, calipers_sd=calipers_sd)
     refuse_folds(folds, rng)
     live, alike = sample.weights > 0, None
-    if distance == "score" or caliper is not None or discard != "none":
+    if scores or distance == "score" or caliper is not None or discard != "none":
         alike = scored(sample, score, scale, folds, rng, what)
         live[alike.outside] = False
         live &= in_support(alike.value, sample.treated, live, discard)
@@ -134,7 +135,7 @@ def reach(
         conditions(sample, calipers, calipers_sd, antiexact, live, other),
         alike.words if distance == "score" and alike is not None else metric(distance, on),
         within(caliper, caliper_in, limit, alike) + describe(calipers, calipers_sd, exact, antiexact),
-        () if alike is None else (*alike.notes, *discarded(sample, alike, live, discard)),
+        certainty(strangers(sample), FAR) if alike is None else (*alike.notes, *discarded(sample, alike, live, discard)),
     )
 
 

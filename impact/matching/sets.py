@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from impact.sample import Nuisance, Sample
@@ -39,11 +37,6 @@ def known_estimand(sample: Sample, known: tuple[str, ...], what: str, why: str =
             f"The {asked} was asked of {what}, and {reason}; or revise the study's estimand to "
             f"{listing(map(repr, known), 'or')}."
         )
-
-
-def names_of(terms: str | Sequence[str]) -> tuple[str, ...]:
-    """One covariate or several, as a tuple."""
-    return (terms,) if isinstance(terms, str) else tuple(terms)
 
 
 def both_arms(codes: Array, treated: Array, live: Array) -> Array:

@@ -25,6 +25,7 @@ class Score(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+FAR = "nobody in it is like them, and what they are compared with is far away."
 ALONE = "they cannot be matched, and are left out."
 
 
@@ -71,13 +72,13 @@ def crossfitted(sample: Sample, model: Any, folds: int, rng: Any, what: str) -> 
     Clusters are dealt to the folds in an order drawn by ``rng`` over the units' labels, those with treated
     units first, so that each fold has both arms and the order of rows changes nothing.
     """
-    from sklearn.base import clone
-
     if not (hasattr(model, "fit") and hasattr(model, "predict_proba")):
         raise TypeError(
             f"`score` is a {type(model).__name__}: give a scikit-learn classifier with `predict_proba`, the name of a "
             "covariate, or leave it out for logistic regression."
         )
+    from sklearn.base import clone
+
     x, d, w, live = covariates(sample, what), sample.treated, sample.weights, sample.weights > 0
     codes = np.unique(sample.cluster, return_inverse=True)[1].ravel()
     drawn = np.full(codes.max() + 1, np.inf)
@@ -135,6 +136,18 @@ def propensity(sample: Sample, what: str) -> LogitFit:
     """The logistic regression of treatment on the covariates, with the sample's weights."""
     x = covariates(sample, what)
     return logit(sample.treated, x, sample.weights, names=told(sample.covariate_names, x))
+
+
+def strangers(sample: Sample) -> Separated:
+    """Units with a level that nobody of the other arm has: a distance finds them partners all the same."""
+    x, live, d = sample.characteristics, sample.weights > 0, sample.treated
+    names = told(sample.characteristic_names, x)
+    binary = ((x == 0) | (x == 1)).all(axis=0)
+    sides = [(x[live & arm] != 0).any(axis=0) for arm in (d, ~d)]
+    alone = np.flatnonzero(binary & (sides[0] != sides[1]))
+    rows = np.flatnonzero(live & (x[:, alone] != 0).any(axis=1))
+    treated = int(d[rows].sum())
+    return Separated(rows, treated, len(rows) - treated, tuple(names[j] for j in alone))
 
 
 def certainty(separated: Separated, consequence: str) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ def test_who_is_left_out_is_said():
         ({"cutpoints": [np.nan]}, ValueError, "give a number of ranges"),
         ({"cutpoints": {"income": 4}}, KeyError, "income"),
         ({"covariates": "income"}, KeyError, "income"),
-        ({"grouping": {"school": [["basic", "none"]]}}, ValueError, "its levels are basic, secondary and tertiary"),
+        ({"grouping": {"school": [["basic", "none"]]}}, ValueError, "write its 3 levels as they are in the data"),
         ({"grouping": {"school": [["basic"], ["basic"]]}}, ValueError, "more than once"),
         ({"grouping": {"age": [["1"]]}}, ValueError, "which it has not"),
         ({"grouping": {"income": [["1"]]}}, KeyError, "income"),

@@ -17,7 +17,7 @@ from tests.messages.kinds import Case
 Function = Callable[..., Any]
 
 
-QUICK = {"draws": 4}
+QUICK = {"draws": 4, "repetitions": 4}
 
 
 def functions(staggered: bool) -> list[Function]:

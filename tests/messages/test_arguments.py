@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from impact import Event, Sample
+from impact.study import ESTIMANDS
 from tests.contracts import walk
 from tests.messages.entries import answer, functions, sample_of
 from tests.messages.forms import FORMS, people
@@ -85,6 +87,10 @@ WRONG: dict[str, list[Any]] = {
     "estimators": [{}, 3, "magic", {"a": 3}],
     "size": [np.nan, "big", [], None, [0, "two"]],
     "units": [0, -1, 1.5, "many", 10**6],
+    "focal": ["nobody", 3, [], 1.5],
+    "cut_by": ["everybody", 3],
+    "design": ["magic", 3],
+    "repetitions": [0, 1, -1, 1.5, "many", None],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
 
@@ -125,3 +131,10 @@ def test_every_argument_of_every_function_is_tried():
     every = [*functions(False), *functions(True)]
     taken = {name for f in every for name in inspect.signature(f).parameters}
     assert taken - {"sample"} <= set(WRONG), "say in WRONG what makes no sense for these"
+
+
+@pytest.mark.parametrize("f", functions(staggered=False), ids=walk.name)
+@pytest.mark.parametrize("estimand", ESTIMANDS)
+def test_every_estimand_has_an_answer_or_a_sentence(f, estimand):
+    found = sample(False)
+    answer(f, replace(found, study=found.study.revise(estimand=estimand)))
