@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks.estimators import Estimator, named, one_value
+from impact.checks.estimators import Estimator, chosen, one_value
 from impact.checks.sides import single
 from impact.core import arguments, neighbours
 from impact.core.logit import logit
 from impact.core.placebo import zero_one
-from impact.sample import Sample
+from impact.sample import Sample, told
 from impact.show.glossary import POINTS
 
 Array = np.ndarray
@@ -95,16 +95,11 @@ def ties(
     ['lowest', 'middle', 'highest']
     """
     _refuse(sample, design)
-    if not (estimator is None or callable(estimator)):
-        raise ValueError(
-            f"`estimator` is {estimator!r}, and is a function of a sample, such as means.difference: give one, or leave "
-            "it out."
-        )
     arguments.number(repetitions, "repetitions", least=2, most=100_000, whole=True)
     arguments.number(tolerance, "tolerance", least=0.0)
     alone, y = single(sample, outcome, time)
     draws = np.random.default_rng(arguments.seed(rng, "rng"))
-    match, estimate = design or _pairs, estimator or named("difference in means")
+    match, estimate = design or _pairs, chosen(estimator, "difference in means")
     found, times = [], np.zeros(len(alone))
     for _ in range(repetitions):
         matched = match(alone, ties="random", rng=draws)
@@ -142,7 +137,8 @@ def _pairs(sample: Sample, *, ties: str, rng: np.random.Generator) -> Sample:
             f"Ties of the propensity score were asked for, and the study “{sample.study.title}” has no covariates that "
             "vary: name in `covariates` what decided who was treated."
         )
-    fit = logit(sample.treated, sample.covariates, sample.weights, names=sample.covariate_names)
+    names = told(sample.covariate_names, sample.covariates)
+    fit = logit(sample.treated, sample.covariates, sample.weights, names=names)
     live = sample.weights > 0
     live[fit.separated.rows] = False
     first = sample.treated == (sample.study.estimand == "ATT")
@@ -178,13 +174,15 @@ def _told(sample: Sample, found: Array, times: Array, y: Array, tolerance: float
     table.insert(0, "outcome", words)
     table = table.assign(spread=spread, range=width, share_of_error=width / error if error > 0 else np.nan)
     still = bool(width <= tolerance * error)
-    share = f", {100 * width / error:.0f}% of the standard error (its spread is {100 * spread / error:.0f}%)"
+    share = ""
+    if error > 0:
+        share = f", {100 * width / error:.0f}% of the standard error (its spread is {100 * spread / error:.0f}%)"
     return Check(
         claim=f"The effect on {words} does not hang on which of equally near partners are taken",
         table=table,
         passed=still,
         reason=f"Over {len(value):,} draws of ties it moves over a range of {_words(width, y)}"
-        f"{share if error > 0 else ''}; {100 * tolerance:g}% are tolerated.",
+        f"{share}; {100 * tolerance:g}% are tolerated.",
         percent=zero_one(y),
         options={"ylabel": "effect"},
         references=("stuart2010", "abadie2006"),
@@ -194,11 +192,11 @@ def _told(sample: Sample, found: Array, times: Array, y: Array, tolerance: float
 
 def _drawn(sample: Sample, times: Array, draws: int) -> str:
     """Whom the lot decides about: units that are in some of the matched samples and not in others."""
-    d, told = sample.treated, []
+    d, counts = sample.treated, []
     for arm, name in ((d, "treated"), (~d, "comparison")):
         always, some = int((arm & (times == draws)).sum()), int((arm & (times > 0) & (times < draws)).sum())
-        told.append(f"{always:,} {name} units in every matched sample and {some:,} more in some")
-    return f"The lot takes {', and '.join(told)}."
+        counts.append(f"{always:,} {name} units in every matched sample and {some:,} more in some")
+    return f"The lot takes {', and '.join(counts)}."
 
 
 def _words(value: float, y: Array) -> str:

@@ -135,7 +135,9 @@ def reach(
         conditions(sample, calipers, calipers_sd, antiexact, live, other),
         alike.words if distance == "score" and alike is not None else metric(distance, on),
         within(caliper, caliper_in, limit, alike) + describe(calipers, calipers_sd, exact, antiexact),
-        certainty(strangers(sample), FAR) if alike is None else (*alike.notes, *discarded(sample, alike, live, discard)),
+        certainty(strangers(sample), FAR)
+        if alike is None
+        else (*alike.notes, *discarded(sample, alike, live, discard)),
     )
 
 

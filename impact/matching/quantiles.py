@@ -121,7 +121,7 @@ def _both(asked: Measured, at: Sequence[float], draws: int, rng: Any) -> tuple[A
     arguments.seed(rng, "rng")
     # Drawn in an order that the units' values decide, so that neither the order of the rows nor labels change it.
     every = [np.asarray(sample.outcome(o.name), float).reshape(len(sample), -1) for o in sample.measured()]
-    order = np.lexsort((*np.hstack(every).T, sample.weights, sample.treated, *sample.covariates.T))
+    order = np.lexsort((*sample.covariates.T, sample.weights, sample.treated, *np.hstack(every).T))
     sample, y = sample.take(order), y[order]
     n, nuisance = len(sample), sample.nuisance
     blocks = resampling.redrawn(
