@@ -97,8 +97,8 @@ def ties(
     _refuse(sample, design)
     if not (estimator is None or callable(estimator)):
         raise ValueError(
-            f"`estimator` is {estimator!r}, and is a function of a sample, such as means.difference: give one, or leave "
-            "it out."
+            f"`estimator` is {estimator!r}, and is a function of a sample, such as means.difference: give one, or "
+            "leave it out."
         )
     arguments.number(repetitions, "repetitions", least=2, most=100_000, whole=True)
     arguments.number(tolerance, "tolerance", least=0.0)
