@@ -62,8 +62,12 @@ class Reach:
 
     def apart(self, i: Array, j: Array) -> Array:
         """How far apart rows i and j are, (m,)."""
-        gap = self.points[i] - self.points[j]
-        return np.abs(gap[:, 0]) if gap.shape[1] == 1 else np.sqrt(np.einsum("ij,ij->i", gap, gap))
+        if self.points.shape[1] == 1:
+            return np.abs(self.points[i, 0] - self.points[j, 0])
+        total = np.zeros(len(i))
+        for column in self.points.T:  # a column at a time stays in the processor's cache, and rows do not
+            total += (column[i] - column[j]) ** 2
+        return np.sqrt(total)
 
     def line(self) -> tuple[Array, float]:
         """A number for each row, and how far apart partners' numbers may be: where to look for partners."""
@@ -126,7 +130,7 @@ def reach(
         sample,
         distance == "score",
         live,
-        value[:, None] if distance == "score" else points(sample, distance, on, live),
+        value[:, None] if distance == "score" else np.asfortranarray(points(sample, distance, on, live)),
         alike,
         value,
         limit,

@@ -166,7 +166,7 @@ CONDITIONS = {
     "discarded": {"caliper": 0.5, "discard": "both", "calipers": {"age": 6.0}},
 }
 on_conditions = pytest.mark.parametrize("options", list(CONDITIONS.values()), ids=list(CONDITIONS))
-on_metrics = pytest.mark.parametrize("distance", ["score", "mahalanobis", "robust_mahalanobis", "scaled_euclidean"])
+on_metrics = pytest.mark.parametrize("distance", ["score", "mahalanobis"])
 
 
 def table(start, distance, options):
@@ -243,7 +243,7 @@ def test_full_matching_is_the_linear_programmes_under_any_condition(distance, op
 
 @on_metrics
 @on_conditions
-@pytest.mark.parametrize("limits", [(1, 3), (2, 2), (None, 2), (3, None)])
+@pytest.mark.parametrize("limits", [(1, 3), (2, 2), (3, None)])
 def test_full_matching_within_limits_is_the_linear_programmes(distance, options, limits, monkeypatch):
     """As many as can be are in sets, at the least distance: the programme of all pairs at once, at a high price."""
     start = people()
@@ -268,15 +268,11 @@ def test_full_matching_within_limits_is_the_linear_programmes(distance, options,
         mine = after.strata == s
         sides = (mine & after.treated).sum(), (mine & ~after.treated).sum()
         assert min(sides) == 1 and all(m is None or side <= m for side, m in zip(sides, limits, strict=True))
-    told = " ".join(after.notes)
-    for arm, name in ((after.treated, "treated"), (~after.treated, "comparison")):
-        alone = int((~used & arm).sum())
-        assert (
-            not alone
-            or f"{alone} of 45 treated units" in told
-            or f"{alone} comparison units found no place" in told
-            or ("discard" in options)
-        )
+    if "discard" not in options:  # who is discarded has another note
+        told = " ".join(after.notes)
+        treated, comparison = (int((~used & arm).sum()) for arm in (after.treated, ~after.treated))
+        assert not treated or f"{treated} of 45 treated units found no partner" in told
+        assert not comparison or f"{comparison} comparison units found no place in the sets" in told
 
 
 @pytest.mark.parametrize("limits", [{"most_treated": 0}, {"most_comparison": 1.5}, {"most_treated": True}])
