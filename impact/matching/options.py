@@ -102,9 +102,10 @@ def reach(
     exact: str | Sequence[str] = (),
     antiexact: str | Sequence[str] = (),
     discard: str = "none",
+    needed: bool = False,
 ) -> Reach:
     """Who may be whose partner. The options are those of :func:`impact.matching.nearest.match`; no score is
-    estimated that nothing needs."""
+    estimated that nothing needs: the distance, a caliper, the support, or what the design has ``needed`` it for."""
     refuse(distance=distance, scale=scale, caliper=caliper, caliper_in=caliper_in, discard=discard)
     on, exact, antiexact = (
         arguments.texts(v, name) for v, name in ((on, "on"), (exact, "exact"), (antiexact, "antiexact"))
@@ -117,7 +118,7 @@ def reach(
     refuse_calipers(calipers=calipers, calipers_sd=calipers_sd)
     refuse_folds(folds, rng)
     live, alike = sample.weights > 0, None
-    if distance == "score" or caliper is not None or discard != "none":
+    if distance == "score" or caliper is not None or discard != "none" or needed:
         alike = scored(sample, score, scale, folds, rng, what)
         live[alike.outside] = False
         live &= in_support(alike.value, sample.treated, live, discard)
