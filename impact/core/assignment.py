@@ -198,7 +198,7 @@ def cover(i: Array, j: Array, distance: Array, shape: tuple[int, int]) -> tuple[
     a, b = on_a_graph(i[pays], j[pays], -saved[pays], shape, drop=0.0)
     lone_i, lone_j = np.setdiff1d(rows, a), np.setdiff1d(columns, b)
     a, b = np.concatenate([a, lone_i, near_j[lone_j]]), np.concatenate([b, near_i[lone_i], lone_j])
-    return _stars(*_distinct(a, b), shape)
+    return stars(*_distinct(a, b), shape)
 
 
 def _distinct(i: Array, j: Array) -> tuple[Array, Array]:
@@ -208,7 +208,7 @@ def _distinct(i: Array, j: Array) -> tuple[Array, Array]:
     return key // width, key % width
 
 
-def _stars(a: Array, b: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
+def stars(a: Array, b: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
     """Without the edges both of whose ends have another: they cost nothing, or they would not have been chosen."""
     degree_a, degree_b = np.bincount(a, minlength=shape[0]), np.bincount(b, minlength=shape[1])
     kept = np.ones(len(a), bool)

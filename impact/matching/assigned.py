@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from impact.core import candidates
 from impact.core.assignment import components, cover, neighbours, on_a_graph, on_a_line
+from impact.core.limited import limited
 from impact.matching.options import Reach
 
 Array = np.ndarray
@@ -27,20 +29,28 @@ def pairs(space: Reach, treated_first: bool, ratio: int) -> Pairs:
     return i, j
 
 
-def sets(space: Reach) -> Array:
-    """(n,) codes of the sets that cover all who have a possible partner, -1 for those who have none."""
+def sets(space: Reach, most_treated: int | None, most_comparison: int | None) -> Array:
+    """(n,) codes of the sets that cover all who have a possible partner, -1 for those who are in none.
+
+    Without limits on the size of sets that is everybody who may have one; within them as many as can be.
+    """
     codes, count = np.full(len(space.sample), -1), 0
     for focal, pool in space.groups_with_both(True):
         shape = len(focal), len(pool)
-        if space.on_score and space.kept is None:
+        parts = partial(_allowed, space, focal, pool)
+        if most_treated is not None or most_comparison is not None:
+            chosen = limited(parts, shape, (most_comparison, most_treated))
+        elif space.on_score and space.kept is None:
             x, y = space.value[focal], space.value[pool]
             i, j = neighbours(x, y, space.limit)
-            apart = np.abs(x[i] - y[j])
+            chosen = cover(i, j, np.abs(x[i] - y[j]), shape)
         else:
-            i, j, apart = candidates.paying(lambda focal=focal, pool=pool: _allowed(space, focal, pool), shape)  # type: ignore[misc]
-        if len(i):
-            chosen = cover(i, j, apart, shape)
+            chosen = cover(*candidates.paying(parts, shape), shape)
+        if len(chosen[0]):
             _keep_promises(space, focal[chosen[0]], pool[chosen[1]])
+            sizes = [np.bincount(side).max() for side in chosen]
+            if sizes[0] > (most_comparison or sizes[0]) or sizes[1] > (most_treated or sizes[1]):
+                raise _fault("the size of sets")
             codes[focal], codes[pool] = (np.where(part >= 0, part + count, -1) for part in components(*chosen, shape))
             count = int(codes.max()) + 1
     return codes

@@ -148,7 +148,7 @@ def match(
     among = reach(
         sample, "Matching on the propensity score", distance=distance, on=on, score=score, scale=scale, folds=folds,
         rng=rng, caliper=caliper, caliper_in=caliper_in, calipers=calipers, calipers_sd=calipers_sd, exact=exact,
-        antiexact=antiexact, discard=discard, scores=most is not None or order in ("largest", "smallest"),
+        antiexact=antiexact, discard=discard, needed=most is not None or order in ("largest", "smallest"),
     )  # fmt: skip
     focal, pool = among.live & (sample.treated == treated_choose), among.live & (sample.treated != treated_choose)
     scores = distance == "score"

@@ -12,6 +12,7 @@ from impact.matching import assigned
 from impact.matching.options import NONE, Reach, reach
 from impact.matching.sets import both_arms, by_label, known_estimand, lost, refuse_empty, sets_found, weigh
 from impact.sample import Sample
+from impact.show.words import listing
 
 Array = np.ndarray
 
@@ -133,6 +134,8 @@ def full(
     score: Any = None,
     scale: str = "logit",
     folds: int = 5,
+    most_treated: int | None = None,
+    most_comparison: int | None = None,
     caliper: float | None = None,
     caliper_in: str = "SD",
     calipers: Mapping[str, float] = NONE,
@@ -159,6 +162,12 @@ def full(
     sample : Sample
     distance, on, score, scale, folds, rng
         What is to be small, as in :func:`impact.matching.nearest.match`.
+    most_treated, most_comparison : int, optional
+        How many treated units may share one comparison unit, and how many comparison units one treated unit;
+        any number, if left out. (optmatch's ``min.controls`` is one over the first, its ``max.controls`` the
+        second.) As many units as can be are then put into sets, and those at the least total distance;
+        who finds no place is left out. It takes a linear programme: seconds for hundreds of units, minutes for
+        thousands where the limits are tight.
     caliper, caliper_in, calipers, calipers_sd, exact, antiexact, discard
         How far apart the pairs of a set may be, what its units share, and who takes part, as in
         :func:`impact.matching.nearest.match`; by default any distance. Units whom these leave nobody
@@ -209,10 +218,30 @@ def full(
         rng=rng, caliper=caliper, caliper_in=caliper_in, calipers=calipers, calipers_sd=calipers_sd, exact=exact,
         antiexact=antiexact, discard=discard,
     )  # fmt: skip
-    codes = assigned.sets(space)[back]
+    limits = [
+        f"{arguments.number(most, f'most_{arm}', least=1, whole=True)} {arm}"
+        for arm, most in (("treated", most_treated), ("comparison", most_comparison))
+        if most is not None
+    ]
+    said = f", sets of at most {listing(limits)} units" if limits else ""
+    codes = assigned.sets(space, most_treated, most_comparison)[back]
     return _designed(
-        sample, space, codes, back, base=sample.weights, step="full matching at the least total distance", notes=()
+        sample,
+        space,
+        codes,
+        back,
+        base=sample.weights,
+        step=f"full matching at the least total distance{said}",
+        notes=_without_place(sample, space.live[back] & (codes < 0)) if limits else (),
     )
+
+
+def _without_place(sample: Sample, alone: Array) -> tuple[str, ...]:
+    """A note on the units of the arm whose effect it is not: the others are in a note of all sets."""
+    other = {"ATT": ~sample.treated, "ATC": sample.treated}.get(sample.study.estimand)
+    count = 0 if other is None else int((alone & other).sum())
+    name = "comparison" if sample.study.estimand == "ATT" else "treated"
+    return (f"{count:,} {name} units found no place in the sets and weigh nothing.",) if count else ()
 
 
 def _designed(

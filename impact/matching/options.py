@@ -62,8 +62,12 @@ class Reach:
 
     def apart(self, i: Array, j: Array) -> Array:
         """How far apart rows i and j are, (m,)."""
-        gap = self.points[i] - self.points[j]
-        return np.abs(gap[:, 0]) if gap.shape[1] == 1 else np.sqrt(np.einsum("ij,ij->i", gap, gap))
+        if self.points.shape[1] == 1:
+            return np.abs(self.points[i, 0] - self.points[j, 0])
+        total = np.zeros(len(i))
+        for column in self.points.T:  # a column at a time stays in the processor's cache, and rows do not
+            total += (column[i] - column[j]) ** 2
+        return np.sqrt(total)
 
     def line(self) -> tuple[Array, float]:
         """A number for each row, and how far apart partners' numbers may be: where to look for partners."""
@@ -98,10 +102,10 @@ def reach(
     exact: str | Sequence[str] = (),
     antiexact: str | Sequence[str] = (),
     discard: str = "none",
-    scores: bool = False,
+    needed: bool = False,
 ) -> Reach:
     """Who may be whose partner. The options are those of :func:`impact.matching.nearest.match`; no score is
-    estimated that nothing needs (``scores`` says that the caller does)."""
+    estimated that nothing needs: the distance, a caliper, the support, or what the design has ``needed`` it for."""
     refuse(distance=distance, scale=scale, caliper=caliper, caliper_in=caliper_in, discard=discard)
     on, exact, antiexact = (
         arguments.texts(v, name) for v, name in ((on, "on"), (exact, "exact"), (antiexact, "antiexact"))
@@ -114,7 +118,7 @@ def reach(
     refuse_calipers(calipers=calipers, calipers_sd=calipers_sd)
     refuse_folds(folds, rng)
     live, alike = sample.weights > 0, None
-    if scores or distance == "score" or caliper is not None or discard != "none":
+    if distance == "score" or caliper is not None or discard != "none" or needed:
         alike = scored(sample, score, scale, folds, rng, what)
         live[alike.outside] = False
         live &= in_support(alike.value, sample.treated, live, discard)
@@ -127,7 +131,7 @@ def reach(
         sample,
         distance == "score",
         live,
-        value[:, None] if distance == "score" else points(sample, distance, on, live),
+        value[:, None] if distance == "score" else np.asfortranarray(points(sample, distance, on, live)),
         alike,
         value,
         limit,

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from impact import emulate
-from impact.core import candidates
+from impact.core import candidates, limited
 from impact.core.logit import logit
 from impact.matching import (
     assigned,
@@ -166,7 +166,7 @@ CONDITIONS = {
     "discarded": {"caliper": 0.5, "discard": "both", "calipers": {"age": 6.0}},
 }
 on_conditions = pytest.mark.parametrize("options", list(CONDITIONS.values()), ids=list(CONDITIONS))
-on_metrics = pytest.mark.parametrize("distance", ["score", "mahalanobis", "robust_mahalanobis", "scaled_euclidean"])
+on_metrics = pytest.mark.parametrize("distance", ["score", "mahalanobis"])
 
 
 def table(start, distance, options):
@@ -239,6 +239,46 @@ def test_full_matching_is_the_linear_programmes_under_any_condition(distance, op
     assert ((after.weights > 0)[~start.treated] == found[1]).all()
     left = int((~found[0]).sum())
     assert bool(left) == any(f"{left} of 45 treated units found no partner" in note for note in after.notes)
+
+
+@on_metrics
+@on_conditions
+@pytest.mark.parametrize("limits", [(1, 3), (2, 2), (3, None)])
+def test_full_matching_within_limits_is_the_linear_programmes(distance, options, limits, monkeypatch):
+    """As many as can be are in sets, at the least distance: the programme of all pairs at once, at a high price."""
+    start = people()
+    costs, _ = table(start, distance, options)
+    i, j = np.nonzero(np.isfinite(costs))
+    rows, n, cells = costs.shape[0], sum(costs.shape), np.arange(len(i))
+    at = np.zeros((n, len(i)))
+    at[i, cells] = at[rows + j, cells] = 1.0
+    cap = np.repeat([float(n if m is None else m) for m in limits[::-1]], costs.shape)
+    price = 100.0 * costs[i, j].max()
+    least = linprog(
+        np.r_[costs[i, j], np.full(n, price)],
+        A_ub=np.vstack([np.hstack([-at, -np.eye(n)]), np.hstack([at, np.zeros((n, n))])]),
+        b_ub=np.r_[-np.ones(n), cap], bounds=(0, 1),
+    ).fun  # fmt: skip
+    monkeypatch.setattr(limited, "BEST", 2)
+    after = optimal.full(start, distance=distance, most_treated=limits[0], most_comparison=limits[1], **options)
+    count, total = made(after, costs)
+    used = after.weights > 0
+    assert total + price * (n - used.sum()) == pytest.approx(least, rel=1e-6) and np.isfinite(total) and count
+    for s in range(after.strata.max() + 1):
+        mine = after.strata == s
+        sides = (mine & after.treated).sum(), (mine & ~after.treated).sum()
+        assert min(sides) == 1 and all(m is None or side <= m for side, m in zip(sides, limits, strict=True))
+    if "discard" not in options:  # who is discarded has another note
+        told = " ".join(after.notes)
+        treated, comparison = (int((~used & arm).sum()) for arm in (after.treated, ~after.treated))
+        assert not treated or f"{treated} of 45 treated units found no partner" in told
+        assert not comparison or f"{comparison} comparison units found no place in the sets" in told
+
+
+@pytest.mark.parametrize("limits", [{"most_treated": 0}, {"most_comparison": 1.5}, {"most_treated": True}])
+def test_limits_that_make_no_sense_are_refused(limits):
+    with pytest.raises(ValueError, match=f"`{next(iter(limits))}` is .* whole number of at least 1"):
+        optimal.full(people(), **limits)
 
 
 @on_pairs
