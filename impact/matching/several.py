@@ -46,8 +46,9 @@ def weight(sample: Sample, *, estimand: str | None = None, focal: Any = None) ->
 
     They are scaled as written, and every mean that follows divides by their sum in its arm. All pairs of arms are
     then compared on one and the same group, so that the effects add up: A less B is A less C plus C less B. With
-    two arms these are the weights of :func:`impact.matching.propensity.weight`. Overlap weights never exceed s;
-    matching weights have kinks where two arms are equally unlikely, which are taken as smooth.
+    two arms these are the weights of :func:`impact.matching.propensity.weight`. Overlap weights never exceed s, and
+    lean on nobody where overlap is thin; with more than two arms they do not balance means exactly. Matching weights
+    have kinks where two arms are equally unlikely, which are taken as smooth.
 
     That the probabilities are estimated is carried into the standard errors of everything that follows.
 
