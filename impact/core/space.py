@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from impact.core.closest import closest, tree_of
 from impact.core.neighbours import Conditions, line_up, rounds
 
 Array = np.ndarray
@@ -46,9 +48,13 @@ def nearest(
     for group in np.unique(codes[queue]):
         mine, rows = queue[codes[queue] == group], np.flatnonzero(pool & (codes == group))
         if len(rows):
-            tree = _Cells(points, mine, rows, int(wanted[mine].max()), tie, tolerance, conditions, replace)
-            pairs = rounds(tree, wanted[mine], 0.0 if tie is None else tolerance, closest=order == "closest")
+            cells = _Cells(points, mine, rows, int(wanted[mine].max()), tie, tolerance, conditions, replace)
+            pairs, left = cells.plain(wanted[mine])
             found.append(np.column_stack([mine[pairs[:, 0]], pairs[:, 1]]))
+            if left.any():
+                goal = np.where(left, wanted[mine], 0)
+                pairs = rounds(cells, goal, 0.0 if tie is None else tolerance, closest=order == "closest")
+                found.append(np.column_stack([mine[pairs[:, 0]], pairs[:, 1]]))
     return np.concatenate(found)
 
 
@@ -81,27 +87,56 @@ class _Cells:
             told = [points[rows], conditions.near[rows], conditions.apart[rows]]
         cell = equal_rows(np.column_stack(told))
         by_cell = np.argsort(cell, kind="stable")
-        edges = np.flatnonzero(np.diff(cell[by_cell])) + 1
-        self.members = [m.tolist() for m in np.split(rows[by_cell], edges)]
-        self.of_row = dict(zip(rows.tolist(), cell.tolist(), strict=True))
-        self.heads = np.array([m[0] for m in self.members])
+        self.cell, self.rows = cell[by_cell], rows[by_cell]
+        self.starts = np.flatnonzero(np.diff(self.cell, prepend=-1))
+        self.heads = self.rows[self.starts]
         self.gone: set[int] = set()
         self.empty = 0
         self.mine: list[set[int]] = [set() for _ in queue]
-        self.nodes = np.arange(len(self.members))
+        self.nodes = np.arange(len(self.heads))
+        self.tree: Any = None
         self.planted = 0
-        self.plant()
-        self.seen: list[Any] = list(zip(*self.ask(points[queue], self.first), [self.planted] * len(queue), strict=True))
         self.start = [0] * len(queue)
+        self.asked = closest(points[self.heads], points[queue], min(self.first, len(self.heads)))
+
+    def plain(self, wanted: Array) -> tuple[Array, Array]:
+        """The pairs of those who, with replacement, have nothing to decide: the nearest cells are one row each, and
+        no two are equally near. And who is left."""
+        gaps, nodes = self.asked
+        most = int(wanted.max())
+        if not self.replace or self.matchit or self.meets is not None or gaps.shape[1] <= most:
+            return np.empty((0, 2), int), np.ones(len(wanted), bool)
+        alone = np.diff(self.starts, append=len(self.rows)) == 1
+        clear = (np.diff(gaps[:, : most + 1]) > self.tolerance) & alone[nodes[:, :most]]
+        asks = np.arange(most) < wanted[:, None]
+        sure = (clear | ~asks).all(axis=1)
+        turn, who = np.nonzero((asks & sure[:, None]).T)
+        return np.column_stack([who, self.heads[nodes[who, turn]]]), ~sure
+
+    @cached_property
+    def members(self) -> list[list[int]]:
+        """The free rows of each cell, in order."""
+        rows, ends = self.rows.tolist(), [*self.starts[1:].tolist(), len(self.rows)]
+        return [rows[start:end] for start, end in zip(self.starts.tolist(), ends, strict=True)]
+
+    @cached_property
+    def of_row(self) -> dict[int, int]:
+        return dict(zip(self.rows.tolist(), self.cell.tolist(), strict=True))
+
+    @cached_property
+    def seen(self) -> list[Any]:
+        """For each focal row the cells it has looked up: distances, cells, and in which tree."""
+        gaps, nodes = self.asked
+        return list(zip(gaps.tolist(), nodes.tolist(), [self.planted] * len(gaps), strict=True))
 
     def plant(self) -> None:
-        from scipy.spatial import cKDTree
-
-        self.tree = cKDTree(self.points[self.heads[self.nodes]], balanced_tree=False)
+        self.tree = tree_of(self.points[self.heads[self.nodes]])
         self.planted += 1
 
     def ask(self, at: Array, k: int) -> tuple[list[list[float]], list[list[int]]]:
         """The k nearest cells: distances and cells, in order of distance."""
+        if self.tree is None:
+            self.tree = tree_of(self.points[self.heads])
         k = min(k, len(self.nodes))
         gap, node = self.tree.query(at, k=np.arange(1, k + 1))
         return gap.tolist(), self.nodes[node].tolist()
