@@ -62,7 +62,7 @@ class Cells(NamedTuple):
         size = np.bincount(self.code[pool], minlength=len(self.points))
         rows, cells = np.unique(self.code[asking]), np.flatnonzero(size)
         tree = cKDTree(self.points[cells])
-        near = min(count, len(cells))
+        near = min(count + 1, len(cells))
         distance, place = tree.query(self.points[rows], k=np.arange(1, near + 1))
         last = (np.cumsum(size[cells][place], axis=1) >= count).argmax(axis=1)
         reach = distance[np.arange(len(rows)), last]
@@ -72,11 +72,13 @@ class Cells(NamedTuple):
             here, there = self.points[rows, 0], self.points[cells, 0]
             first, last = np.searchsorted(there, here - reach), np.searchsorted(there, here + reach, side="right")
             return Windows(len(self.points), rows, cells, first, last)
-        found = tree.query_ball_point(self.points[rows], reach)
-        lengths = np.array([len(f) for f in found])
-        columns = cells[np.concatenate([np.asarray(f, int) for f in found])]
-        shape = (len(self.points),) * 2
-        return csr_array((np.ones(len(columns)), (np.repeat(rows, lengths), columns)), shape=shape)
+        # Where all that were looked at are as near, there may be others.
+        more = (distance[:, -1] <= reach) & (near < len(cells))
+        row, rank = np.nonzero((distance <= reach[:, None]) & ~more[:, None])
+        found = tree.query_ball_point(self.points[rows[more]], reach[more])
+        row = np.concatenate([row, np.repeat(np.flatnonzero(more), [len(f) for f in found])])
+        column = np.concatenate([place[row[: len(rank)], rank], *(np.asarray(f, int) for f in found)])
+        return csr_array((np.ones(len(row)), (rows[row], cells[column])), shape=(len(self.points),) * 2)
 
 
 def cells(x: Array, w: Array, metric: str, slack: float = 0.0) -> Cells:
