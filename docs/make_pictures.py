@@ -23,13 +23,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from impact import Check, Estimate, Outcome, Sample, Study, emulate, stack
+from impact.checks import several as arms_alike
 from impact.checks import (
-    balance, leave_out, omitted_variable, overlap, placebo, rehearsal, rosenbaum,
+    balance, leave_out, omitted_variable, overlap, placebo, rehearsal, rosenbaum, ties,
 )
 from impact.datasets import helsinki
 from impact.matching import (
     abadie_imbens, cardinality, covariate_balancing, doubly_robust, energy, entropy, exact, kernel, means, nearest,
-    optimal, propensity, quantiles, regression, stable, subclass, subgroups, trimming,
+    optimal, propensity, quantiles, regression, several, stable, subclass, subgroups, trimming,
 )
 from impact.show import canvas
 from impact.show.canvas import COLOURS, QUIET
@@ -87,9 +88,9 @@ def sheet(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Ax
     return figure, list(np.atleast_1d(figure.subplots(rows, 1, **options)))
 
 
-def love(axes: Axes, design: Sample) -> None:
+def love(axes: Axes, shown: Sample | Check) -> None:
     """Balance, on a scale that keeps small differences apart, the same in all pictures."""
-    balance.balance(design).plot(ax=axes)
+    (shown if isinstance(shown, Check) else balance.balance(shown)).plot(ax=axes)
     axes.set_xscale("function", functions=(lambda v: np.sqrt(np.abs(v)), np.square))
     ticks = (0, 0.02, 0.1, 0.25, 0.5, 1, 2, 4)
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
@@ -249,7 +250,7 @@ def picture_cardinality() -> Figure:
         for ratio, look in zip((1, 2, 3), ({"marker": "o", "color": BLUE, "ls": "-"},
                                            {"marker": "s", "color": ORANGE, "ls": "--"},
                                            {"marker": "^", "color": BLACK, "ls": ":"}), strict=True):  # fmt: skip
-            kept = [cardinality.match(narrow, ratio=ratio, tolerance=t, seconds=120) for t in steps]
+            kept = [cardinality.match(narrow, ratio=ratio, tolerance=t, gap=0.01) for t in steps]
             counts = [int((s.weights[s.treated] > 0).sum()) for s in kept]
             axes.plot(steps, counts, ms=4, label=f"1:{ratio}", **look)
         axes.set_xscale("log")
@@ -260,7 +261,7 @@ def picture_cardinality() -> Figure:
         axes.set_ylabel("treated units kept")
         axes.legend(frameon=False, loc="lower right", title="partners each")
 
-    return two(cardinality.match(trimming.crump(people(), cut=0.02), ratio=2), below)
+    return two(cardinality.match(trimming.crump(people(), cut=0.02), ratio=2, gap=0.01), below)
 
 
 def picture_kernel() -> Figure:
@@ -402,6 +403,27 @@ def picture_trimming() -> Figure:
     return two(trimming.crump(people()), below, 2.3)
 
 
+def picture_several() -> Figure:
+    import pandas as pd
+
+    nsw = table("nsw")
+    three = pd.concat([table("people"), nsw[nsw["treat"] == 0].assign(group="control")], ignore_index=True)
+    three = three.assign(person=range(len(three)), no_pay_74=three["re74"] == 0, no_pay_75=three["re75"] == 0)
+    weighted = several.weight(emulate(table("study").revise(treated=["trained", "control"]), three), focal="trained")
+    figure, (top, bottom) = sheet(4.4, 2, height_ratios=[2.9, 1.1])
+    love(top, arms_alike.balance(weighted))
+    found = several.differences(weighted).tidy()
+    at = -np.arange(len(found))
+    bottom.errorbar(found["estimate"], at, xerr=found["conf_high"] - found["estimate"], fmt="o", color=BLUE, ms=4.5, capsize=2)
+    bottom.axvline(0, color=QUIET, lw=1)
+    bottom.set_yticks(at, list(found["term"]))
+    bottom.set_ylim(at[-1] - 0.7, 0.7)
+    bottom.tick_params(axis="y", length=0)
+    bottom.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}".replace("-", "\u2212"))
+    bottom.set_xlabel("difference in earnings in 1978 (dollars)", loc="right")
+    return figure
+
+
 def picture_designs() -> Figure:
     """Every design for the ATT beside the experiment: means, and regression after it."""
     s = people()
@@ -414,7 +436,7 @@ def picture_designs() -> Figure:
         "full matching": optimal.full(s),
         "coarsened exact": exact.match(s, cutpoints=CUTS),
         "six classes": subclass.stratify(s),
-        "trimmed, cardinality 1:2": cardinality.match(narrow, ratio=2),
+        "trimmed, cardinality 1:2": cardinality.match(narrow, ratio=2, gap=0.01),
         "kernel": kernel.match(s),
         "propensity weights": propensity.weight(s),
         "entropy balancing": entropy.weight(s),
@@ -516,6 +538,11 @@ def picture_omitted_variable() -> Figure:
 
 def picture_leave_out() -> Figure:
     return drawn(worded(leave_out.covariates(people())), ticks=6, ylabel="effect on earnings in 1978 (dollars)")
+
+
+def picture_ties() -> Figure:
+    check = ties.ties(people(), design=nearest.match, estimator=means.difference, repetitions=50)
+    return drawn(check, ticks=6, ylabel="effect on earnings in 1978 (dollars)")
 
 
 def picture_placebo() -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 import re
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_every_option_of_a_design_is_on_its_page():
     for design in walk.functions("Sample"):
         _, module, name = walk.name(design).split(".")
         said = "".join(text(p) for p in DOCS.glob("designs/*.md") if f"`matching.{module}.{name}`" in text(p))
-        for option in list(walk.inspect.signature(design).parameters)[1:]:
+        for option in list(inspect.signature(design).parameters)[1:]:
             assert re.search(rf"`[^`\n]*\b{option}\b", said), f"{module}.{name} has an option `{option}`"
 
 
