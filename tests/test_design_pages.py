@@ -82,6 +82,14 @@ def test_pictures_exist_are_small_and_are_told_in_words():
     assert max(sizes) < 60_000 and sum(sizes) < 1_500_000
 
 
+@pytest.mark.parametrize("page", [*PAGES.PAGES, DOCS.parent / "README.md"], ids=lambda p: f"{p.parent.stem}-{p.stem}")
+def test_a_link_to_a_heading_finds_it(page):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", text(page)):
+        prose = re.sub(r"```.*?```", "", text(page.parent / target if target else page), flags=re.S)
+        headings = re.findall(r"^#+ (.*)$", prose, flags=re.M)
+        assert anchor in [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings], (target, anchor)
+
+
 # ---- what they print --------------------------------------------------------------------------
 
 
