@@ -1,7 +1,8 @@
-"""Run the Python of the pages on designs, effects and checks, and write what it prints below it: `python docs/make_outputs.py`.
+"""Run the Python of the pages on designs, effects and checks, and write what it prints: `python docs/make_outputs.py`.
 
-A block of Python followed by a block of text is an example and its output. Every page starts from the names that the
-first block of docs/designs/README.md makes, so that all of them speak of the same people.
+With the names of some pages, these only. A block of Python followed by a block of text is an example and its
+output. Every page starts from the names that the first block of docs/designs/README.md makes, so that all of them
+speak of the same people.
 """
 
 from __future__ import annotations

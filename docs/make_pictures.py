@@ -1,7 +1,8 @@
-"""Draw the pictures of the pages on designs, effects and checks: `python docs/make_pictures.py`, or with the names of some.
+"""Draw the pictures of the pages on designs, effects and checks: `python docs/make_pictures.py`.
 
-Love plots, estimates and checks draw themselves. What only a page needs, such as which pairs were made, is drawn here.
-Arms differ in marker and lightness as well as in colour, so that the pictures can be read in grey.
+With the names of some pictures, these only. Love plots, estimates and checks draw themselves. What only a page
+needs, such as which pairs were made, is drawn here. Arms differ in marker and lightness as well as in colour, so
+that the pictures can be read in grey.
 """
 
 from __future__ import annotations
@@ -23,13 +24,29 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from impact import Check, Estimate, Outcome, Sample, Study, emulate, stack
-from impact.checks import (
-    balance, leave_out, omitted_variable, overlap, placebo, rehearsal, rosenbaum,
-)
+from impact.checks import balance, leave_out, omitted_variable, overlap, placebo, rehearsal, rosenbaum, ties
+from impact.checks import several as arms_alike
 from impact.datasets import helsinki
-from impact.matching import (
-    abadie_imbens, cardinality, covariate_balancing, doubly_robust, energy, entropy, exact, kernel, means, nearest,
-    optimal, propensity, quantiles, regression, stable, subclass, subgroups, trimming,
+from impact.matching import (  # fmt: skip
+    abadie_imbens,
+    cardinality,
+    covariate_balancing,
+    doubly_robust,
+    energy,
+    entropy,
+    exact,
+    kernel,
+    means,
+    nearest,
+    optimal,
+    propensity,
+    quantiles,
+    regression,
+    several,
+    stable,
+    subclass,
+    subgroups,
+    trimming,
 )
 from impact.show import canvas
 from impact.show.canvas import COLOURS, QUIET
@@ -38,8 +55,9 @@ Array = np.ndarray
 HERE = Path(__file__).parent
 OUT = HERE / "pictures"
 BLUE, ORANGE, BLACK = COLOURS[:3]
+LEADS = ("confounder like", "without")  # before the name of a covariate, in the rows of checks
 ODDS = "log odds of treatment (propensity score, logit scale)"
-EXPERIMENT, ERROR = 1794.34, 670.99
+EXPERIMENT, ERROR = 1794.34, 670.1
 
 
 # ---- the people -------------------------------------------------------------------------------
@@ -70,7 +88,8 @@ def odds() -> Array:
 def city() -> Sample:
     """The simulated register of Helsinki, with outcomes before and after enrolment."""
     study = Study(
-        title="Private and public services", unit="client", treatment="provider", treated="private", comparison="public",
+        title="Private and public services", unit="client",
+        treatment="provider", treated="private", comparison="public",
         covariates=["age", "woman", "C(education)", "health_limit", "months_worked", "support_days"],
         outcomes=Outcome("employed_{}", "in a job", periods=range(1, 19), per="month since enrolment"),
         labels={"woman": "sex"},
@@ -87,9 +106,9 @@ def sheet(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Ax
     return figure, list(np.atleast_1d(figure.subplots(rows, 1, **options)))
 
 
-def love(axes: Axes, design: Sample) -> None:
+def love(axes: Axes, shown: Sample | Check) -> None:
     """Balance, on a scale that keeps small differences apart, the same in all pictures."""
-    balance.balance(design).plot(ax=axes)
+    (shown if isinstance(shown, Check) else balance.balance(shown)).plot(ax=axes)
     axes.set_xscale("function", functions=(lambda v: np.sqrt(np.abs(v)), np.square))
     ticks = (0, 0.02, 0.1, 0.25, 0.5, 1, 2, 4)
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
@@ -133,24 +152,23 @@ def weights(axes: Axes, *designs: tuple[str, Sample]) -> None:
         axes.legend(frameon=False, loc="upper left", markerscale=1.4)
 
 
-def links(axes: Axes, design: Sample, level: float = 0.0, words: str = "") -> None:
+def links(axes: Axes, design: Sample) -> None:
     """Treated units above, comparison units below, and a line for each two of one set."""
     z, s = odds(), design
     used = s.weights > 0
     rows = np.flatnonzero(used & s.treated)
     for i in rows:
         mates = np.flatnonzero(used & ~s.treated & (s.strata == s.strata[i]))
-        axes.plot(np.r_[[z[i]] * len(mates), z[mates]].reshape(2, -1),
-                  [[level + 1] * len(mates), [level] * len(mates)], color="#8c8c8c", lw=0.35, rasterized=True)  # fmt: skip
+        ends = np.r_[[z[i]] * len(mates), z[mates]].reshape(2, -1)
+        heights = [[1.0] * len(mates), [0.0] * len(mates)]
+        axes.plot(ends, heights, color="#8c8c8c", lw=0.35, rasterized=True)
     left = s.treated & ~used
     mates = np.flatnonzero(used & ~s.treated)
-    axes.plot(z[rows], np.full(len(rows), level + 1), ls="", marker="o", ms=2.6, color=BLUE)
-    axes.plot(z[left], np.full(left.sum(), level + 1.16), ls="", marker="x", ms=3.4, color=BLACK)
-    axes.plot(z[mates], np.full(len(mates), level), ls="", marker="s", ms=2.6, mfc="white", mec=ORANGE, mew=0.6,
+    axes.plot(z[rows], np.ones(len(rows)), ls="", marker="o", ms=2.6, color=BLUE)
+    axes.plot(z[left], np.full(left.sum(), 1.16), ls="", marker="x", ms=3.4, color=BLACK)
+    axes.plot(z[mates], np.zeros(len(mates)), ls="", marker="s", ms=2.6, mfc="white", mec=ORANGE, mew=0.6,
               rasterized=len(mates) > 500)  # fmt: skip
     axes.set_xlabel(ODDS)
-    if words:
-        axes.text(0.0, level + 0.5, words, transform=axes.get_yaxis_transform(), ha="left", va="center", fontsize=8)
 
 
 def sides(axes: Axes) -> None:
@@ -249,7 +267,7 @@ def picture_cardinality() -> Figure:
         for ratio, look in zip((1, 2, 3), ({"marker": "o", "color": BLUE, "ls": "-"},
                                            {"marker": "s", "color": ORANGE, "ls": "--"},
                                            {"marker": "^", "color": BLACK, "ls": ":"}), strict=True):  # fmt: skip
-            kept = [cardinality.match(narrow, ratio=ratio, tolerance=t, seconds=120) for t in steps]
+            kept = [cardinality.match(narrow, ratio=ratio, tolerance=t, gap=0.01) for t in steps]
             counts = [int((s.weights[s.treated] > 0).sum()) for s in kept]
             axes.plot(steps, counts, ms=4, label=f"1:{ratio}", **look)
         axes.set_xscale("log")
@@ -260,7 +278,7 @@ def picture_cardinality() -> Figure:
         axes.set_ylabel("treated units kept")
         axes.legend(frameon=False, loc="lower right", title="partners each")
 
-    return two(cardinality.match(trimming.crump(people(), cut=0.02), ratio=2), below)
+    return two(cardinality.match(trimming.crump(people(), cut=0.02), ratio=2, gap=0.01), below)
 
 
 def picture_kernel() -> Figure:
@@ -391,7 +409,8 @@ def picture_trimming() -> Figure:
                           **{**look, "color": "#d9d9d9"})  # fmt: skip
                 axes.plot(z[mine & inside], np.full((mine & inside).sum(), row + up), ls="", rasterized=True, **look)
             counts = [int((inside & (s.treated == arm)).sum()) for arm in (True, False)]
-            axes.text(1.02, row, f"{counts[0]:,}\n{counts[1]:,}", transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+            said, beside = f"{counts[0]:,}\n{counts[1]:,}", axes.get_yaxis_transform()
+            axes.text(1.02, row, said, transform=beside, va="center", fontsize=8)
         axes.set_yticks(range(len(rules)), list(rules))
         axes.set_ylim(-0.5, len(rules) - 0.3)
         axes.tick_params(axis="y", length=0)
@@ -400,6 +419,28 @@ def picture_trimming() -> Figure:
         axes.set_title("kept: treated (upper, dark) and comparison (lower); grey: left out", fontsize=8.5, loc="right")
 
     return two(trimming.crump(people()), below, 2.3)
+
+
+def picture_several() -> Figure:
+    import pandas as pd
+
+    nsw = table("nsw")
+    three = pd.concat([table("people"), nsw[nsw["treat"] == 0].assign(group="control")], ignore_index=True)
+    three = three.assign(person=range(len(three)), no_pay_74=three["re74"] == 0, no_pay_75=three["re75"] == 0)
+    weighted = several.weight(emulate(table("study").revise(treated=["trained", "control"]), three), focal="trained")
+    figure, (top, bottom) = sheet(4.4, 2, height_ratios=[2.9, 1.1])
+    love(top, arms_alike.balance(weighted))
+    found = several.differences(weighted).tidy()
+    at = -np.arange(len(found))
+    reach = found["conf_high"] - found["estimate"]
+    bottom.errorbar(found["estimate"], at, xerr=reach, fmt="o", color=BLUE, ms=4.5, capsize=2)
+    bottom.axvline(0, color=QUIET, lw=1)
+    bottom.set_yticks(at, list(found["term"]))
+    bottom.set_ylim(at[-1] - 0.7, 0.7)
+    bottom.tick_params(axis="y", length=0)
+    bottom.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}".replace("-", "\u2212"))
+    bottom.set_xlabel("difference in earnings in 1978 (dollars)", loc="right")
+    return figure
 
 
 def picture_designs() -> Figure:
@@ -414,7 +455,7 @@ def picture_designs() -> Figure:
         "full matching": optimal.full(s),
         "coarsened exact": exact.match(s, cutpoints=CUTS),
         "six classes": subclass.stratify(s),
-        "trimmed, cardinality 1:2": cardinality.match(narrow, ratio=2),
+        "trimmed, cardinality 1:2": cardinality.match(narrow, ratio=2, gap=0.01),
         "kernel": kernel.match(s),
         "propensity weights": propensity.weight(s),
         "entropy balancing": entropy.weight(s),
@@ -464,7 +505,7 @@ def worded(check: Check) -> Check:
 
     def say(row: str) -> str:
         lead, _, name = row.rpartition(" ")
-        return f"{lead} {labels.get(name, name)}".strip()
+        return f"{lead.removeprefix('confounder ')} “{labels.get(name, name)}”" if lead in LEADS else row
 
     return replace(check, table=check.table.assign(term=check.table["term"].map(say)))
 
@@ -518,6 +559,11 @@ def picture_leave_out() -> Figure:
     return drawn(worded(leave_out.covariates(people())), ticks=6, ylabel="effect on earnings in 1978 (dollars)")
 
 
+def picture_ties() -> Figure:
+    check = ties.ties(people(), design=nearest.match, estimator=means.difference, repetitions=50)
+    return drawn(check, ticks=6, ylabel="effect on earnings in 1978 (dollars)")
+
+
 def picture_placebo() -> Figure:
     s = people()
     study = s.study.revise(
@@ -556,15 +602,14 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 }
 
 
-def save(figure: Figure, name: str) -> int:
-    """A small picture of few colours; the bytes it takes."""
+def save(figure: Figure, name: str) -> None:
+    """A small picture of few colours."""
     from PIL import Image
 
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=140)
     few = Image.open(stream).convert("RGB").quantize(96, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(OUT / f"{name}.png", optimize=True)
-    return (OUT / f"{name}.png").stat().st_size
 
 
 def main() -> None:
@@ -575,8 +620,7 @@ def main() -> None:
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
         with canvas.style(None):
-            size = save(picture(), name)
-        print(f"{name}: {size / 1000:.0f} kB")
+            save(picture(), name)
 
 
 if __name__ == "__main__":
