@@ -147,8 +147,9 @@ class _Door:
             )
         if lost:
             self._keep(column.notna().to_numpy(), f"{study.treatment} known")
-        treated, comparison = self._arms()
         parts = [("treated", code, col.equal(column, code)) for code in study.treatments]
+        treated = np.logical_or.reduce([mask for _, _, mask in parts])
+        comparison = col.equal(column, study.comparison)
         for name, code, mask in (*parts, ("comparison", study.comparison, comparison)):
             if not mask.any():
                 raise ValueError(
@@ -300,7 +301,7 @@ class _Door:
                 f"comparison units of {before.comparison}: leave out the columns that are mostly missing, or fill "
                 "them."
             )
-        if not all(mine.any() for mine in self._each()[:-1]):
+        if len(self.study.arms) > 2 and not all(mine.any() for mine in self._each()):
             raise ValueError(
                 f"To demand {demand} leaves nobody in one of the {len(self.study.arms)} arms: leave out the columns "
                 "that are mostly missing, or fill them."
@@ -317,10 +318,11 @@ class _Door:
                 f"The covariates make {p} columns for {n} units: a comparison needs more units than columns; leave "
                 "out covariates or group their levels."
             )
-        names = ["treated", "in the comparison group"]
+        counts = {"treated": self.flow[-1].treated, "in the comparison group": self.flow[-1].comparison}
         if len(self.study.arms) > 2:
-            names[:-1] = [f"in the arm “{word}”" for word in self.study.arms[:-1]]
-        for name, count in zip(names, (int(mine.sum()) for mine in self._each()), strict=True):
+            words = (f"in the arm “{word}”" for word in self.study.arms)
+            counts = dict(zip(words, (int(mine.sum()) for mine in self._each()), strict=True))
+        for name, count in counts.items():
             if 0 < count < FEW:
                 units = "unit is" if count == 1 else "units are"
                 self.notes.append(f"Only {count} {units} {name}: standard errors computed from so few mean little.")

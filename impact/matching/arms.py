@@ -113,9 +113,9 @@ def target(estimand: str) -> int | None:
     return {"ATT": 1, "ATC": 0}.get(estimand)
 
 
-def barred(fit: MultinomialFit, live: Array, consequence: str) -> tuple[str, ...]:
-    """A note on units whose covariates an arm never has: it cannot stand in for them."""
-    count = int((fit.barred.any(axis=1) & live).sum())
+def barred(fit: MultinomialFit, rows: Array, consequence: str) -> tuple[str, ...]:
+    """A note on those of the rows (n,) bool whose covariates an arm never has: it cannot stand in for them."""
+    count = int((fit.barred.any(axis=1) & rows).sum())
     if not count:
         return ()
     which = listing(f"`{name}`" for name in fit.names[:5])

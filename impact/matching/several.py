@@ -24,12 +24,8 @@ WAYS = {
     "ATO": "each arm weighted by the overlap of all arms (h) over the probability of being in it",
     "ATM": "each arm weighted by the smallest of the probabilities over that of being in it",
 }
-CONSEQUENCES = {
-    "ATE": "no weighting makes that arm resemble them, and the effects on them are not identified.",
-    "ATT": "those in the group of interest have no counterpart in that arm, and the others no weight, being unlike "
-    "anybody in the group of interest.",
-    "ATO": "they get no weight.",
-}
+ALONE = "no weighting makes that arm resemble them, and the effects on them are not identified."
+UNLIKE = "they get no weight, being unlike anybody in the group of interest."
 
 
 def weight(sample: Sample, *, estimand: str | None = None, focal: Any = None) -> Sample:
@@ -109,7 +105,8 @@ def weight(sample: Sample, *, estimand: str | None = None, focal: Any = None) ->
         step=f"weighted for the {asked} by generalised propensity scores (multinomial logistic regression): {way}; "
         + listing(balanced.worth(weights, mine, w, f"“{name}”") for mine, name in told),
         notes=(
-            *barred(fit, w > 0, CONSEQUENCES[{"ATC": "ATT", "ATM": "ATO"}.get(asked, asked)]),
+            *barred(fit, (weights > 0) & ((arm == of) if of is not None else asked == "ATE"), ALONE),
+            *barred(fit, (weights == 0) & (w > 0), UNLIKE),
             *(note for mine, name in told for note in balanced.heavy(weights, mine, f"“{name}”")),
         ),
         flow="with a weight" if ((weights == 0) & (w > 0)).any() else None,

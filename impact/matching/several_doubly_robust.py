@@ -99,11 +99,9 @@ def _fitted(sample: Sample, outcome: Names, focal: Any) -> tuple[Means, tuple[st
     fit, words = model(sample, WHAT), names(sample)
     of = target(sample.study.estimand)
     found = levels(asked.values, codes(sample), sample.covariates, sample.weights, fit, of, words)
-    consequence = (
-        "for those of them in the group of interest the estimate rests on the outcome regression alone, beyond what it "
-        "has seen."
-    )
-    notes = caution([*barred(fit, sample.weights > 0, consequence), *_unseen(sample, found, words)])
+    interest = (sample.weights > 0) & (True if of is None else codes(sample) == of)
+    consequence = "for them the estimate rests on the outcome regression alone, beyond what it has seen."
+    notes = caution([*barred(fit, interest, consequence), *_unseen(sample, found, words)])
     shown = [found[k] for k in (*range(1, len(words)), 0)]  # treated first, as everywhere
     return Means(asked, [level.value for level in shown], [level.scores for level in shown]), notes
 

@@ -260,13 +260,15 @@ def test_those_whom_an_arm_never_has_are_told_of():
     rare = sample.characteristics[:, sample.characteristic_names.index("school: abroad")] == 1
     with pytest.warns(ImpactWarning, match=r"12 units have covariates that another arm never has .*not identified"):
         weighted = several.weight(sample)
-    with pytest.warns(ImpactWarning, match="they get no weight"):
+    with pytest.warns(ImpactWarning, match="12 units have .* they get no weight"):
         overlap = several.weight(sample, estimand="ATO")
     assert (overlap.weights[rare] == 0).all() and (weighted.weights[rare] > 0).all()
     assert overlap.flow[-1].step == "with a weight"
-    with pytest.warns(ImpactWarning, match="no weight, being unlike"):
+    with pytest.warns(ImpactWarning, match="12 units have .* no weight, being unlike"):
         focal = several.weight(sample, focal="B")
-    assert (focal.weights[rare] == 0).all()
+    assert (focal.weights[rare] == 0).all() and not any("not identified" in note for note in focal.notes)
+    away, mine = several.weight(sample, focal="A"), int((rare & sample.every_arm["A"]).sum())
+    assert (away.weights[rare] > 0).all() and any(note.startswith(f"{mine} unit") for note in away.notes)
     with pytest.warns(ImpactWarning, match="rests on the outcome regression alone"):
         several_doubly_robust.differences(sample)
     for estimand in ("ATE", "ATT", "ATO"):

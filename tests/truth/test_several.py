@@ -87,7 +87,7 @@ def test_intervals_cover(runs, name):
     off, error, covers = (np.array([run[name][k] for run in runs]) for k in range(3))
     bias, spread, covered = off.mean(axis=0), off.std(axis=0, ddof=1), covers.mean(axis=0)
     stated = np.sqrt((error**2).mean(axis=0))
-    print(f"{name}: bias {bias.round(4)}, spread {spread.round(4)}, stated {stated.round(4)}, covered {covered.round(3)}")
+    print(f"{name}: bias {bias.round(4)}, spread {spread.round(4)}, stated {stated.round(4)}, covered {covered}")
     assert (np.abs(covered - 0.95) <= 0.02 + 3 * np.sqrt(0.95 * 0.05 / REPS)).all()
     assert (np.abs(bias) < (0.2 + 3 / np.sqrt(REPS)) * spread).all()
 
