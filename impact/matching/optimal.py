@@ -232,7 +232,7 @@ def full(
         back,
         base=sample.weights,
         step=f"full matching at the least total distance{said}",
-        notes=_without_place(sample, space.live[back] & (codes < 0)) if limits else (),
+        notes=_without_place(sample, space.live[back] & (codes < 0)),
     )
 
 
