@@ -247,7 +247,7 @@ def test_full_matching_is_the_linear_programmes_under_any_condition(distance, op
 
 @on_metrics
 @on_conditions
-@pytest.mark.parametrize("limits", [(1, 3), (2, 2), (3, None)])
+@pytest.mark.parametrize("limits", [(1, 3), (2, 1), (2, 2), (3, None)])
 def test_full_matching_within_limits_is_the_linear_programmes(distance, options, limits, monkeypatch):
     """As many as can be are in sets, at the least distance: the programme of all pairs at once, at a high price."""
     start = people()
@@ -264,6 +264,7 @@ def test_full_matching_within_limits_is_the_linear_programmes(distance, options,
         b_ub=np.r_[-np.ones(n), cap], bounds=(0, 1),
     ).fun  # fmt: skip
     monkeypatch.setattr(limited, "BEST", 2)
+    monkeypatch.setattr(limited, "HELD", 3_000)  # so that both ways are taken
     after = optimal.full(start, distance=distance, most_treated=limits[0], most_comparison=limits[1], **options)
     count, total = made(after, costs)
     used = after.weights > 0
@@ -277,6 +278,14 @@ def test_full_matching_within_limits_is_the_linear_programmes(distance, options,
         treated, comparison = (int((~used & arm).sum()) for arm in (after.treated, ~after.treated))
         assert not treated or f"{treated} of 45 treated units found no partner" in told
         assert not comparison or f"{comparison} comparison units found no place in the sets" in told
+
+
+@pytest.mark.parametrize("limits", [(1, 3), (2, 2)])
+def test_ties_within_limits_are_broken_by_label_and_not_by_row(limits):
+    start = people(covariates=("school", "woman"))
+    options = {"most_treated": limits[0], "most_comparison": limits[1]}
+    after, mix = optimal.full(start, **options), np.random.default_rng(1).permutation(len(start))
+    assert (optimal.full(start.take(mix), **options).weights == after.weights[mix]).all()
 
 
 @pytest.mark.parametrize("limits", [{"most_treated": 0}, {"most_comparison": 1.5}, {"most_treated": True}])
