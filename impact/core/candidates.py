@@ -10,7 +10,7 @@ Array = np.ndarray
 Pairs = tuple[Array, Array]
 
 CHUNK = 1_000_000
-"""Pairs looked at together: some 50 MB."""
+"""Pairs looked at together: some 100 MB."""
 
 
 def within(x: Array, y: Array, reach: float) -> Iterator[Pairs]:

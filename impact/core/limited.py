@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from impact.core.assignment import stars
+from impact.core.assignment import on_a_graph, stars
 
 Array = np.ndarray
 Parts = Callable[[], Iterator[tuple[Array, Array, Array]]]
 
 BEST = 40
 """So many pairs of each row and column enter the programme at a time, those that promise most."""
+HELD = 4_000_000
+"""The most pairs that are held at once, each counted as often as its centre has places: some 400 MB."""
 NOTHING = 1e-9
 """A pair that would save less than this share of the largest distance saves nothing."""
 
@@ -27,12 +29,15 @@ def limited(parts: Parts, shape: tuple[int, int], most: tuple[int | None, int | 
 
     The solution is whole, as the graph has two sides. Of all the pairs that ``parts`` goes through, as (i, j,
     distance), few are ever needed: those enter that would lower the total at the prices of the last solution, until
-    none does, which proves that the total is least.
+    none does, which proves that the total is least. Where one side may have one only, and there are not too many
+    pairs, it is an assignment to the places of the other side, which is faster.
 
     Returns
     -------
     Positions of rows and of columns: the pairs chosen, which are stars.
     """
+    if 1 in most and None not in most and (found := _held(parts, max(m or 1 for m in most))) is not None:
+        return _assigned(*found, shape, (most[0] or 1, most[1] or 1))
     i, j, d = np.empty(0, int), np.empty(0, int), np.empty(0)
     worth, chosen, scale = np.zeros(sum(shape)), np.empty(0, bool), 0.0
     while True:
@@ -42,6 +47,32 @@ def limited(parts: Parts, shape: tuple[int, int], most: tuple[int | None, int | 
         if not new:
             return stars(i[chosen], j[chosen], shape)
         chosen, worth = _programme(i, j, d / scale, shape, most)
+
+
+def _held(parts: Parts, places: int) -> tuple[Array, Array, Array] | None:
+    """All the pairs, or None where they are too many."""
+    found, many = [np.empty((3, 0))], 0
+    for part in parts():
+        found.append(np.stack(part))
+        many += places * len(part[0])
+        if many > HELD:
+            return None
+    i, j, d = np.concatenate(found, axis=1)
+    return i.astype(int), j.astype(int), d
+
+
+def _assigned(i: Array, j: Array, d: Array, shape: tuple[int, int], most: tuple[int, int]) -> tuple[Array, Array]:
+    """The same where a row or a column has one partner only: it takes one of the other's places, the first of which
+    saves the price of staying alone."""
+    rows_are_centres = most[1] == 1
+    centre, leaf, places = (i, j, most[0]) if rows_are_centres else (j, i, most[1])
+    leaves, centres = shape[::-1] if rows_are_centres else shape
+    place, price = np.arange(places), (sum(shape) + 1) * (float(d.max(initial=0.0)) or 1.0)
+    slot, cost = places * centre[:, None] + place, d[:, None] - price * (place == 0)
+    a, b = on_a_graph(
+        np.repeat(leaf, places), slot.ravel(), cost.ravel(), (leaves, places * centres), drop=price
+    )  # fmt: skip
+    return (b // places, a) if rows_are_centres else (a, b // places)
 
 
 def _promising(parts: Parts, shape: tuple[int, int], worth: Array, scale: float, *, every: bool) -> Iterator[Array]:

@@ -166,8 +166,8 @@ def full(
         How many treated units may share one comparison unit, and how many comparison units one treated unit;
         any number, if left out. (optmatch's ``min.controls`` is one over the first, its ``max.controls`` the
         second.) As many units as can be are then put into sets, and those at the least total distance;
-        who finds no place is left out. It takes a linear programme: seconds for hundreds of units, minutes for
-        thousands where the limits are tight.
+        who finds no place is left out. Unless one of the two is 1 it takes a linear programme: seconds for
+        hundreds of units, minutes for thousands where the limits are tight.
     caliper, caliper_in, calipers, calipers_sd, exact, antiexact, discard
         How far apart the pairs of a set may be, what its units share, and who takes part, as in
         :func:`impact.matching.nearest.match`; by default any distance. Units whom these leave nobody
@@ -232,7 +232,7 @@ def full(
         back,
         base=sample.weights,
         step=f"full matching at the least total distance{said}",
-        notes=_without_place(sample, space.live[back] & (codes < 0)) if limits else (),
+        notes=_without_place(sample, space.live[back] & (codes < 0)),
     )
 
 

@@ -208,15 +208,17 @@ def made(sample, costs):
 @on_metrics
 @on_conditions
 @pytest.mark.parametrize("ratio", [1, 2])
-def test_pairs_are_the_dense_solvers_under_any_condition(distance, options, ratio):
-    start = people()
+@pytest.mark.parametrize("estimand", ["ATT", "ATC"])
+def test_pairs_are_the_dense_solvers_under_any_condition(distance, options, ratio, estimand):
+    start = people(estimand=estimand)
     costs, reach = table(start, distance, options)
     price = reach if distance == "score" and np.isfinite(reach) else 1e5
-    apart = np.repeat(np.minimum(costs, price), ratio, axis=0)
+    asks = np.minimum(costs, price) if estimand == "ATT" else np.minimum(costs, price).T
+    apart = np.repeat(asks, ratio, axis=0)
     alone = np.full((len(apart), len(apart)), price)
     least = (wide := np.hstack([apart, alone]))[linear_sum_assignment(wide)].sum()
     count, total = made(optimal.match(start, distance=distance, ratio=ratio, **options), costs)
-    assert total + price * (ratio * start.treated.sum() - count) == pytest.approx(least, rel=1e-9)
+    assert total + price * (len(apart) - count) == pytest.approx(least, rel=1e-9)
     assert np.isfinite(total)
 
 
@@ -237,13 +239,15 @@ def test_full_matching_is_the_linear_programmes_under_any_condition(distance, op
     found = np.isfinite(costs).any(axis=1), np.isfinite(costs).any(axis=0)
     assert ((after.weights > 0)[start.treated] == found[0]).all()
     assert ((after.weights > 0)[~start.treated] == found[1]).all()
-    left = int((~found[0]).sum())
+    left, other = (int((~side).sum()) for side in found)
     assert bool(left) == any(f"{left} of 45 treated units found no partner" in note for note in after.notes)
+    if "discard" not in options:  # who is discarded has another note
+        assert bool(other) == any(f"{other} comparison units found no place" in note for note in after.notes)
 
 
 @on_metrics
 @on_conditions
-@pytest.mark.parametrize("limits", [(1, 3), (2, 2), (3, None)])
+@pytest.mark.parametrize("limits", [(1, 3), (2, 1), (2, 2), (3, None)])
 def test_full_matching_within_limits_is_the_linear_programmes(distance, options, limits, monkeypatch):
     """As many as can be are in sets, at the least distance: the programme of all pairs at once, at a high price."""
     start = people()
@@ -260,6 +264,7 @@ def test_full_matching_within_limits_is_the_linear_programmes(distance, options,
         b_ub=np.r_[-np.ones(n), cap], bounds=(0, 1),
     ).fun  # fmt: skip
     monkeypatch.setattr(limited, "BEST", 2)
+    monkeypatch.setattr(limited, "HELD", 3_000)  # so that both ways are taken
     after = optimal.full(start, distance=distance, most_treated=limits[0], most_comparison=limits[1], **options)
     count, total = made(after, costs)
     used = after.weights > 0
@@ -273,6 +278,14 @@ def test_full_matching_within_limits_is_the_linear_programmes(distance, options,
         treated, comparison = (int((~used & arm).sum()) for arm in (after.treated, ~after.treated))
         assert not treated or f"{treated} of 45 treated units found no partner" in told
         assert not comparison or f"{comparison} comparison units found no place in the sets" in told
+
+
+@pytest.mark.parametrize("limits", [(1, 3), (2, 2)])
+def test_ties_within_limits_are_broken_by_label_and_not_by_row(limits):
+    start = people(covariates=("school", "woman"))
+    options = {"most_treated": limits[0], "most_comparison": limits[1]}
+    after, mix = optimal.full(start, **options), np.random.default_rng(1).permutation(len(start))
+    assert (optimal.full(start.take(mix), **options).weights == after.weights[mix]).all()
 
 
 @pytest.mark.parametrize("limits", [{"most_treated": 0}, {"most_comparison": 1.5}, {"most_treated": True}])
