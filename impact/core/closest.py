@@ -131,17 +131,22 @@ class _Boxes:
         """Measure some rows against the points of a box, and keep what is nearer than the furthest of their best."""
         start, end = self.starts[box], self.ends[box]
         squares = found.at[rows] @ found.table[:, start:end]
-        gains = squares.min(axis=1) < found.worst[rows] - found.square[rows]
+        limit, fresh = found.worst[rows] - found.square[rows], np.isinf(found.worst[rows])
+        many = found.best.shape[1]
+        if fresh.any():
+            last = min(many, end - start) - 1
+            limit[fresh] = np.partition(squares[fresh], last, axis=1)[:, last]
+        gains = squares.min(axis=1) <= limit
         rows, squares = rows[gains], squares[gains]
-        while len(rows):  # one point at a time in the place of the furthest: few are found after the first boxes
-            every = np.arange(len(rows))
-            nearest, last = squares.argmin(axis=1), found.best[rows].argmax(axis=1)
-            value = squares[every, nearest] + found.square[rows]
-            found.best[rows, last], found.place[rows, last] = value, start + nearest
-            squares[every, nearest] = np.inf
-            found.worst[rows] = found.best[rows].max(axis=1)
-            gains = squares.min(axis=1) < found.worst[rows] - found.square[rows]
-            rows, squares = rows[gains], squares[gains]
+        who, column = np.nonzero(squares <= limit[gains, None])
+        # Those of before and the new ones, by row and distance: the first of each row stay.
+        value = np.concatenate([found.best[rows].ravel(), squares[who, column] + found.square[rows[who]]])
+        where = np.concatenate([found.place[rows].ravel(), start + column])
+        who = np.concatenate([np.repeat(np.arange(len(rows)), many), who])
+        order = np.lexsort((value, who))
+        top = order[np.searchsorted(who[order], np.arange(len(rows)))[:, None] + np.arange(many)]
+        found.best[rows], found.place[rows] = value[top], where[top]
+        found.worst[rows] = found.best[rows, -1]
 
 
 class _Found(NamedTuple):
