@@ -368,13 +368,14 @@ def _keep_promises(
 ) -> None:
     """What was asked for holds, or there is no result: a matcher that breaks its caliper in silence has been seen."""
     i, j = pairs.T
-    who, partners = np.unique(i, return_counts=True)
+    once = np.zeros(len(value), bool)
+    once[j] = True
     holds = (
         (reach == np.inf or (np.abs(value[i] - value[j]) <= reach).all())
         and (groups is None or (groups[i] == groups[j]).all())
         and (kept is None or kept.hold(i, j).all())
-        and (partners <= wanted[who]).all()
-        and (len(np.unique(pairs, axis=0)) == len(pairs) if replace else len(np.unique(j)) == len(j))
+        and (np.bincount(i, minlength=len(value))[i] <= wanted[i]).all()
+        and (len(np.unique(i * len(value) + j)) if replace else np.count_nonzero(once)) == len(j)
     )
     if not holds:
         raise RuntimeError(
