@@ -235,7 +235,7 @@ class Sample:
             strata=strata,
             nuisance=nuisance,
             score=self.score if score is None else score,
-            cluster=self.cluster if keeps else np.unique(np.asarray(strata), return_inverse=True)[1],
+            cluster=self.cluster if keeps else _counted_from_zero(np.asarray(strata)),
             steps=(*self.steps, step),
             notes=tuple(dict.fromkeys((*self.notes, *said))),
             flow=(*self.flow, *line),
@@ -255,10 +255,22 @@ class Sample:
         return replace(self, outcomes={k: pick(v) for k, v in self.outcomes.items()}, **picked)
 
 
+def _counted_from_zero(codes: Array) -> Array:
+    """Codes in the same order without gaps, as numpy's ``unique`` numbers them: by counting where they are close."""
+    start, span = int(codes.min()), int(codes.max()) - int(codes.min()) + 1
+    if codes.dtype.kind not in "iu" or span > 4 * len(codes):
+        return np.unique(codes, return_inverse=True)[1]
+    there = np.zeros(span, bool)
+    there[codes - start] = True
+    return (np.cumsum(there) - 1)[codes - start]
+
+
 def told(names: Sequence[str], columns: Array, least: int = 10) -> tuple[str, ...]:
     """Names of (n, p) columns for a sentence: a level that fewer than ten units have goes by its factor alone."""
-    yes_or_no = ((columns == 0) | (columns == 1)).all(axis=0)
-    rare = yes_or_no & (columns.sum(axis=0) < least)
+    head = columns[:least]  # shows of most numbers that they are more than yes or no
+    may = np.flatnonzero(((head == 0) | (head == 1)).all(axis=0))
+    rare = np.zeros(columns.shape[1], bool)
+    rare[[j for j in may if columns[:, j].sum() < least and np.isin(columns[:, j], (0, 1)).all()]] = True
     unnamed = [f"{name.split(': ')[0]}: a rare level" if ": " in name else name for name in names]
     return tuple(np.where(rare, unnamed, names).tolist()) if len(names) else ()
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from impact.core.linear import Coordinates, coordinates
+from impact.core.linear import Coordinates, blocks, centred, coordinates
 
 Array = np.ndarray
 
@@ -105,6 +105,12 @@ def dual(z: Array, s: Array, target: Array, family: Family, *, start: Array, sla
         No minimum was found.
     """
     total = s.sum()
+    if slack is None and len(z) > 1_000 * len(start):
+        some = slice(None, None, 16)
+        try:  # most of the way on a few of the rows
+            start = _climb(np.asfortranarray(z[some]), s[some] / s[some].sum(), target / total, None, family, start)
+        except Unsettled:
+            pass  # the few may be unable to balance where all are not
     b = _climb(z, s / total, target / total, None if slack is None else slack / total, family, start)
     _, ratio, slope = family.at(z @ b)
     slack = np.zeros(len(b)) if slack is None else slack
@@ -143,8 +149,11 @@ def _at(family: Family, h: Array, s: Array, target: Array, slack: Array | None, 
 
 
 def _gram(z: Array, w: Array) -> Array:
-    half = np.sqrt(w)[:, None] * z
-    return np.asarray(half.T @ half)
+    gram = np.zeros((z.shape[1], z.shape[1]))
+    for rows in blocks(len(z)):
+        part = z[rows].T
+        gram += (part * w[rows]) @ part.T
+    return gram
 
 
 def _step(curvature: Array, gradient: Array, b: Array, slack: Array | None) -> Array:
@@ -231,11 +240,10 @@ def face(arm: Array, target: Array) -> Array:
 def standardised(x: Array, s: Array) -> Coordinates:
     """:func:`impact.core.linear.coordinates`, by a short cut where the columns are well apart from each other."""
     v = s / s.sum()
-    centre = v @ x
-    z = x - centre
-    spread = np.sqrt(v @ z**2)
+    centre, gram = centred(x, v, np.ones(x.shape[1]))
+    spread = np.sqrt(np.maximum(np.diag(gram), 0.0))
     if (spread > 1e-6 * np.abs(centre)).all() and (spread > 0).all():
-        size = np.linalg.eigvalsh(_gram(z / spread, v))
+        size = np.linalg.eigvalsh(gram / spread / spread[:, None])
         if size.min() > 1e-6:
             return Coordinates(centre, spread, np.arange(len(centre)), np.arange(0))
     return coordinates(x, s)
@@ -245,7 +253,8 @@ def columnwise(where: Coordinates, x: Array) -> Array:
     """``where.of(x)``, stored column by column, which is what sums over rows are fastest on."""
     z = np.empty((len(x), 1 + len(where.kept)), order="F")
     z[:, 0] = 1.0
-    for j, column in enumerate(where.kept):
-        np.subtract(x[:, column], where.centre[column], out=z[:, j + 1])
-        z[:, j + 1] /= where.scale[column]
+    for rows in blocks(len(x)):
+        for j, column in enumerate(where.kept):
+            np.subtract(x[rows, column], where.centre[column], out=z[rows, j + 1])
+            z[rows, j + 1] /= where.scale[column]
     return z

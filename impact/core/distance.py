@@ -100,7 +100,7 @@ def _turned(x: Array, covariance: Array) -> Array:
     inverse = np.linalg.inv(covariance) if whole else np.linalg.pinv(covariance, rcond=1e-9)
     root, pivot, rank, _ = dpstrf(inverse, lower=0)
     root = np.triu(root)[:rank, np.argsort(pivot)]
-    out = np.zeros((len(x), rank))
+    out = np.zeros((len(x), rank), order="F")
     for k, line in enumerate(root):
         for j in np.flatnonzero(line):
             out[:, k] += line[j] * x[:, j]

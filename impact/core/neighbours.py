@@ -126,9 +126,9 @@ def _places(score: Array, codes: Array, rows: Array, queue: Array) -> tuple[Arra
     high = np.searchsorted(codes[rows], codes[queue], side="right")
     at = low.copy()
     for start in np.unique(low):
-        mine = (low == start) & (high > start)
-        if mine.any():
-            end = high[mine][0]
+        mine = np.flatnonzero((low == start) & (high > start))
+        if len(mine):
+            end = high[mine[0]]
             at[mine] = start + np.searchsorted(score[rows[start:end]], score[queue[mine]], side="left")
     return low, high, at
 
@@ -179,6 +179,27 @@ class _Shelf:
     def free(self, place: int) -> bool:
         return place not in self.up
 
+    def in_turn(self, waiting: list[int]) -> Iterator[tuple[int, int]]:
+        """What asking and taking in turn finds where there are no conditions: the same, written out in one loop."""
+        shelf, up, down, tolerance, caliper = self.score, self.up, self.down, self.tolerance, self.caliper
+        inf = float("inf")
+        for i in waiting:
+            score, low, high, at = self.asks[i]
+            above, below = at, at - 1
+            if above in up:
+                above = _follow(up, above)
+            if below in down:
+                below = _follow(down, below)
+            gap_above = shelf[above] - score if above < high else inf
+            gap_below = score - shelf[below] if below >= low else inf
+            if gap_above <= gap_below + tolerance and above < high:
+                gap, place = gap_above, above
+            else:
+                gap, place = gap_below, below
+            if gap <= caliper and gap < inf:
+                up[place], down[place] = place + 1, place - 1
+                yield i, place
+
     def look(self, i: int) -> tuple[float, int]:
         score, low, high, at = self.asks[i]
         above, below = _follow(self.up, at), _follow(self.down, at - 1)
@@ -225,6 +246,9 @@ def rounds(searcher: Searcher, wanted: Array, tolerance: float, *, closest: bool
 
 
 def _in_turn(searcher: Searcher, waiting: list[int]) -> Iterator[tuple[int, int]]:
+    if isinstance(searcher, _Shelf) and searcher.meets is None:
+        yield from searcher.in_turn(waiting)
+        return
     for i in waiting:
         _, place = searcher.look(i)
         if place >= 0:

@@ -48,7 +48,7 @@ def codes(sample: Sample, terms: Sequence[str]) -> Array | None:
     out, many = np.zeros(len(sample), np.int64), 1
     for j in (j for term in terms for j in sample.columns_of(term)):
         column = np.ascontiguousarray(sample.characteristics[:, j])
-        zero_one = ((column == 0) | (column == 1)).all()
+        zero_one = all(((part == 0) | (part == 1)).all() for part in (column[:99], column))
         mine = column.astype(np.int64) if zero_one else np.unique(column, return_inverse=True)[1].ravel()
         out = out * (int(mine.max(initial=0)) + 1) + mine
         many *= int(mine.max(initial=0)) + 1

@@ -287,11 +287,13 @@ def _reused(pairs: Array, replace: bool, chosen: str) -> tuple[str, ...]:
 def _keep_promises(pairs: Array, among: Reach, wanted: Array, replace: bool) -> None:
     """What was asked for holds, or there is no result: a matcher that breaks its caliper in silence has been seen."""
     i, j = pairs.T
-    who, partners = np.unique(i, return_counts=True)
+    n = len(wanted)
+    once = np.zeros(n, bool)
+    once[j] = True
     holds = (
         among.hold(i, j).all()
-        and (partners <= wanted[who]).all()
-        and (len(np.unique(pairs, axis=0)) == len(pairs) if replace else len(np.unique(j)) == len(j))
+        and (np.bincount(i, minlength=n)[i] <= wanted[i]).all()
+        and (len(np.unique(i * n + j)) if replace else np.count_nonzero(once)) == len(j)
     )
     if not holds:
         raise RuntimeError(
