@@ -38,6 +38,12 @@ def match(
     The effect is that on the units kept. The largest sample tends to use the whole tolerance, always
     in the direction in which the arms differ: regression on it removes what that leaves.
 
+    **Where intervals do not cover**: those of differences in means. Pairs by the score do not show that the
+    whole sample was made to balance, so that errors were 1.5 times the spread in 100 simulations of 1,000 units, and
+    the tolerance left a bias of 0.4 to 1 times the spread (zubizarreta2014): intervals of 95% covered 98 to 99%,
+    those of the arms' levels 91%. After regression on the sample kept
+    (:func:`impact.matching.regression.difference`) both covered 95 to 97%.
+
     Parameters
     ----------
     sample : Sample

@@ -26,6 +26,10 @@ def weight(sample: Sample, *, estimand: str | None = None, moments: int = 1, tol
     **Assumptions**: no unmeasured confounding; overlap; outcomes or the logit of treatment linear in the columns
     balanced.
 
+    **Where intervals do not cover**: those of differences in means with a tolerance, which leaves a bias of the
+    tolerance times the slopes of the outcome: with 0.05, half the spread in 300 simulations of 1,000 units, where
+    intervals of 95% covered 92% for the ATT. Exact, or after regression, they covered 93 to 94%.
+
     Parameters
     ----------
     sample : Sample

@@ -35,6 +35,13 @@ def match(
     range does not matter, or is removed by regression on the matched sample. Overlap is not assumed
     but enforced: the effect is that on the units whose stratum has both arms.
 
+    **Where intervals do not cover**: those of differences in means where ranges are so wide that covariates
+    differ within them (stuart2010). In 300 simulations of 1,000 units with two numbers cut into four ranges
+    each, intervals of 95% covered 90%, with a bias of half the spread; after regression on the matched sample
+    (:func:`impact.matching.regression.difference`) 94%. By the default ranges they covered 97%, with or without
+    regression, strata being then clusters, as if other data had other strata: errors were 1.2 times the
+    spread, and those of the arms' levels (not of differences) 1.7 to 1.9 times.
+
     Parameters
     ----------
     sample : Sample

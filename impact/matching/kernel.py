@@ -57,6 +57,13 @@ def match(
     **Assumptions**: no unmeasured confounding; overlap: units with nobody within the bandwidth
     are left out.
 
+    **Where intervals do not cover**: standard errors of what follows take the weights as given: neither
+    the score's error nor that each share depends on who else is near is in them (heckman1998 has a
+    variance with both). For differences in means they are then too large where covariates explain much
+    of the outcome: in 300 simulations of 1,000 units 1.3 to 1.5 times the spread, and intervals of 95%
+    covered 99%. After regression on the weighted sample
+    (:func:`impact.matching.regression.difference`) they covered 94 to 95%.
+
     Parameters
     ----------
     sample : Sample
@@ -91,12 +98,7 @@ def match(
 
     Notes
     -----
-    Standard errors of what follows take the weights as given: neither the score's error nor that
-    each share depends on who else is near is in them, and a note says so. For differences in means
-    they are then too large where covariates explain much of the outcome (1.4 times the spread of the
-    estimate in a simulation of 1,000 units); after regression on the weighted sample
-    (:func:`impact.matching.regression.difference`) they were near it. With the Gaussian kernel a unit
-    more than some 38 bandwidths from everybody has nobody.
+    With the Gaussian kernel a unit more than some 38 bandwidths from everybody has nobody.
 
     **References**: heckman1998; becker2002; huber2013.
 

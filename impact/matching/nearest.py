@@ -57,6 +57,14 @@ def match(
     treated has nothing to do with what would have become of them; overlap: whatever the
     covariates, either arm was possible.
 
+    **Where intervals do not cover**: those of differences in means. What partners still differ by stays
+    in them (abadie2006), and their errors do not know that estimating the score balances what it is
+    estimated on (abadie2016, abadie2022), nor, with replacement, that other data would give other counts.
+    In 300 simulations of 1,000 units, two in five of them treated, intervals of 95% covered 99% for the
+    ATT (errors 1.3 times the spread), 79% for the ATC, where partners are scarce and the bias was 1.8 times
+    the spread, 63% by Mahalanobis distance without caliper, and 99% with replacement. After regression on
+    the matched sample (:func:`impact.matching.regression.difference`) they covered 94 to 96%.
+
     Parameters
     ----------
     sample : Sample
@@ -125,7 +133,7 @@ def match(
     one by one. Units whom the covariates place in one arm with certainty (a level seen in one arm
     only) have no score and are not matched on it.
 
-    **References**: rosenbaum1985; austin2011; abadie2006; stuart2010; rubin1980; ming2000.
+    **References**: rosenbaum1985; austin2011; abadie2006; abadie2016; abadie2022; stuart2010; rubin1980; ming2000.
 
     Examples
     --------

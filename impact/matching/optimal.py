@@ -50,6 +50,12 @@ def match(
 
     **Assumptions**: no unmeasured confounding; overlap.
 
+    **Where intervals do not cover**: those of differences in means, whose errors do not know that
+    estimating the score balances what it is estimated on (abadie2016, abadie2022). In 300 simulations of
+    1,000 units they were 1.4 times the spread, and intervals of 95% covered 99%; by Mahalanobis distance
+    91%, with a bias of 0.3 times the spread; after regression on the matched sample
+    (:func:`impact.matching.regression.difference`) 94 to 97%.
+
     Parameters
     ----------
     sample : Sample
@@ -84,7 +90,7 @@ def match(
     pairs that may be made are held in memory, up to twenty million. Units with the same distance are
     taken in order of their labels, so that the order of rows changes nothing.
 
-    **References**: rosenbaum1989; rosenbaum2012; abadie2022.
+    **References**: rosenbaum1989; rosenbaum2012; abadie2016; abadie2022.
 
     Examples
     --------
@@ -157,6 +163,11 @@ def full(
 
     **Assumptions**: no unmeasured confounding; overlap.
 
+    **Where intervals do not cover**: those of differences in means, whose errors do not know that
+    estimating the score balances what it is estimated on (abadie2016, abadie2022). In 300 simulations of
+    1,000 units they were 1.2 to 1.3 times the spread, and intervals of 95% covered 97 to 99%; after regression
+    on the matched sample (:func:`impact.matching.regression.difference`) 94 to 97%.
+
     Parameters
     ----------
     sample : Sample
@@ -197,7 +208,7 @@ def full(
     answer are kept. Often several answers have the same total: which is given depends on the labels
     of the units, not on the order of rows.
 
-    **References**: hansen2004; rosenbaum1991; abadie2022.
+    **References**: hansen2004; rosenbaum1991; abadie2016; abadie2022.
 
     Examples
     --------

@@ -25,6 +25,11 @@ def weight(sample: Sample, *, estimand: str | None = None, moments: int = 1, tol
     **Assumptions**: no unmeasured confounding; outcomes linear in the columns balanced, up to what the tolerance
     leaves (which biases the effect by the tolerance times the slopes).
 
+    **Where intervals do not cover**: those of differences in means, by that bias (zubizarreta2015). With the default
+    tolerance it was 0.5 to 1 times the spread in 300 simulations of 1,000 units, and intervals of 95% covered 92% for
+    the ATT, 80% for the ATC and 86% for the ATE. With a tolerance of zero, or after regression on the weighted sample
+    (:func:`impact.matching.regression.difference`), they covered 92 to 95%.
+
     Parameters
     ----------
     sample : Sample

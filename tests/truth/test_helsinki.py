@@ -10,12 +10,20 @@ fails by luck alone. Seeds 1 to 200 are such a set (jobs: -2.5); seeds 201 to 80
 
 from __future__ import annotations
 
+import importlib
+import warnings
+from functools import cache
+
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
 
-from impact import Study, emulate, toml
-from impact.datasets import helsinki
+from impact import ImpactWarning, Study, emulate, toml
+from impact.datasets import helsinki, lives
+from impact.matching import nearest, propensity
+from impact.survival import aalen_johansen
+from tests.contracts import walk
+from tests.truth import people
 
 SEEDS = range(1001, 1201)
 EXITS = ("job", "education", "other lasting solution")
@@ -29,30 +37,119 @@ def declared() -> Study:
     return Study.from_mapping(content)
 
 
-def one(seed: int) -> np.ndarray:
-    """(3 exits, 5): truth, naive estimate, matched estimate, its standard error, and whether its interval covers."""
-    import warnings
+def one(seed: int) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
+    """(3 exits, 5): truth, naive estimate, matched estimate, its standard error, and whether its interval covers.
 
-    from impact import ImpactWarning
-    from impact.matching import nearest
-    from impact.survival import aalen_johansen
-
+    And by design and estimator (k, 3): errors of the estimates, stated errors, and whether they are covered.
+    """
     city = helsinki(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImpactWarning)
         sample = emulate(declared(), city.clients)
         matched = nearest.match(sample, ratio=2, caliper=0.2)
-    naive = aalen_johansen.risk_difference(sample, outcome="months", times=[12])
-    effect = aalen_johansen.risk_difference(matched, outcome="months", times=[12])
+        naive = aalen_johansen.risk_difference(sample, outcome="months", times=[12])
+        effect = aalen_johansen.risk_difference(matched, outcome="months", times=[12])
+        others = after_every_design(sample, expected(city, sample)) if seed < SEEDS[0] + FEWER else {}
     low, high = effect.interval()
     truth = np.array([city.effect("months", cause=c, time=12) for c in effect.index["cause"]])
-    return np.column_stack([truth, naive.value, effect.value, effect.std_error, (low <= truth) & (truth <= high)])
+    shown = np.column_stack([truth, naive.value, effect.value, effect.std_error, (low <= truth) & (truth <= high)])
+    return shown, others
+
+
+# ---- every design, and every estimator that follows it ------------------------------------------
+
+NOT_HERE = {
+    "matching.energy.weight": "holds no more than 4,000 units",
+    "matching.cardinality.match": "takes half the time of all others together, and is measured in test_designs.py",
+}
+OPTIONS = {"matching.nearest.match": ({"ratio": 2}, {"replace": True}), "matching.stable.weight": ({"tolerance": 0.0},)}
+
+
+def _label(name, options):
+    return name.removeprefix("matching.") + "".join(f", {k}={v}" for k, v in options.items())
+
+
+def _left(sides):
+    """(2,) share still unemployed at 12 months, with the service and without."""
+    return 1 - sides["exited"][:, 11].sum(axis=-1)
+
+
+def _months(sides):
+    return 12 - sides["exited"][:, :11].sum(axis=(1, 2))
+
+
+TRUTHS = {
+    "survival.aalen_johansen.risk_difference": lambda s: s["exited"][0, 11] - s["exited"][1, 11],
+    "survival.aalen_johansen.risk_ratio": lambda s: s["exited"][0, 11] / s["exited"][1, 11],
+    "survival.aalen_johansen.cumulative_incidence": lambda s: s["exited"][:, 11].ravel(),
+    "survival.kaplan_meier.difference": lambda s: -np.diff(_left(s)),
+    "survival.kaplan_meier.survival": _left,
+    "survival.restricted_mean.difference": lambda s: -np.diff(_months(s)),
+    "survival.restricted_mean.time_until": _months,
+    "survival.restricted_mean.time_lost": lambda s: -np.diff(s["exited"][:, :11].sum(axis=1), axis=0)[0],
+    "matching.means.difference": lambda s: -np.diff(s["present"][:, 11, 1]),
+    "matching.regression.difference": lambda s: -np.diff(s["present"][:, 11, 1]),
+    "matching.doubly_robust.difference": lambda s: -np.diff(s["present"][:, 11, 1]),
+}
+"""At 12 months, from the lives expected with the service and without."""
+ONCE = ("cumulative_incidence", "risk_ratio", "survival", "time_until", "time_lost")
+"""Of the same curves as others: after weighting only."""
+FEWER = 120
+"""Seeds, the first of them, on which every design is tried."""
+
+
+@cache
+def designs():
+    for_all = [(walk.name(f), f, {}) for f in walk.functions("Sample")]
+    more = [(name, f, options) for name, f, _ in for_all for options in OPTIONS.get(name, ())]
+    return [case for case in for_all + more if case[0] not in NOT_HERE]
+
+
+@cache
+def estimators():
+    return {walk.name(f): f for f in walk.functions("Estimate") if walk.name(f) in TRUTHS}
+
+
+def expected(city, sample):
+    """By client, the lives expected over all luck, with the service and without; none for those not eligible."""
+    generator = importlib.import_module("impact.datasets.helsinki")
+    rows = city.clients.set_index("client").loc[sample.unit]
+    numbers = [c for c in generator.People._fields if c not in ("education", "enrolment")]
+    known = {c: rows[c].to_numpy(float) for c in numbers}
+    since = rows["enrolment_month"].to_numpy().astype("datetime64[M]") - generator.FIRST_MONTH
+    codes = np.array([generator.EDUCATION.index(level) for level in rows["education"]])
+    clients = generator.People(**known | {"education": codes, "enrolment": since.astype(int)})
+    served = [lives.expected(generator._leave(clients, service=s), generator.RETURN) for s in (True, False)]
+    return {name: np.stack([getattr(side, name) for side in served]) for name in ("exited", "present")}
+
+
+def after_every_design(sample, lived):
+    found = {}
+    for name, f, options in designs():
+        after = f(sample, **options)
+        stays = (after.weights > 0) & after.treated
+        if name.startswith("matching.trimming"):
+            after = propensity.weight(after)
+        sides = {kind: means[:, stays].mean(axis=1) for kind, means in lived.items()}
+        label = _label(name, options)
+        for estimator, g in estimators().items():
+            if g.__name__ in ONCE and name != "matching.propensity.weight":
+                continue
+            asked = {"times": [12]} if walk.takes(g, "times") else {"horizon": 12} if walk.takes(g, "horizon") else {}
+            e = g(after, outcome="employed_12m" if estimator.startswith("matching.") else "months", **asked)
+            found[label, estimator] = people.against(e, TRUTHS[estimator](sides))
+    return found
 
 
 @pytest.fixture(scope="module")
-def runs() -> np.ndarray:
+def drawn():
+    return Parallel(n_jobs=-1)(delayed(one)(seed) for seed in SEEDS)
+
+
+@pytest.fixture(scope="module")
+def runs(drawn) -> np.ndarray:
     """(seeds, exits, 5)."""
-    return np.array(Parallel(n_jobs=-1)(delayed(one)(seed) for seed in SEEDS))
+    return np.array([shown for shown, _ in drawn])
 
 
 @pytest.mark.slow
@@ -78,3 +175,16 @@ def test_without_adjustment_the_answer_is_wrong(runs):
     """The test has teeth: the naive difference in jobs is biased by many Monte Carlo standard errors."""
     error = runs[:, 0, 1] - runs[:, 0, 0]
     assert error.mean() > 8 * error.std(ddof=1) / np.sqrt(len(error))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", [_label(name, options) for name, _, options in designs()])
+def test_intervals_cover_after_every_design(drawn, label):
+    faults = []
+    for name, estimator in drawn[0][1]:
+        if name == label:
+            found = np.array([others[name, estimator] for _, others in drawn if others])
+            about = f"{name}, {estimator}: {people.line(found)}"
+            print(about)
+            faults += [f"{word}: {about}" for word in people.broken(found)]
+    assert not faults, "\n".join(faults)

@@ -1,7 +1,7 @@
 """Effects in repeated samples of a thousand, selected on covariates: intervals of 95 per cent cover 93 to 97.
 
-The effect grows with a covariate that also decides who is treated, so that ATT, ATC and ATE differ; errors
-are larger among the treated. The truth is the mean over two million draws of both potential outcomes.
+What estimators find by themselves or after weighting; after every design: test_designs.py. The truth is the mean over
+two million draws of both potential outcomes (``people``).
 Coverage is held to the bounds promised, and to three standard errors of a binomial share for the simulation.
 """
 
@@ -12,27 +12,16 @@ from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
-import pandas as pd
 import pytest
 from joblib import Parallel, delayed
 
-from impact import ImpactWarning, Outcome, Study, emulate
+from impact import ImpactWarning, emulate
 from impact.matching import abadie_imbens, doubly_robust, means, propensity, quantiles, regression, subgroups
+from tests.truth.people import STUDY, draw
 
 pytestmark = pytest.mark.slow
 
 N, REPS = 1000, 500
-STUDY = Study(
-    title="t", unit="id", treatment="arm", covariates=("a", "b", "group"), outcomes=(Outcome("y"), Outcome("high"))
-)
-
-
-def draw(r, n):
-    a, b, group = r.normal(size=n), r.normal(size=n), r.integers(0, 2, n)
-    d = r.random(n) < 1 / (1 + np.exp(-(-0.6 + 0.5 * a - 0.4 * b + 0.4 * group)))
-    y0 = a + 0.5 * b + group + r.normal(size=n)
-    y1 = y0 + 1 + 0.5 * a + 0.5 * group + 0.5 * r.normal(size=n)
-    return pd.DataFrame({"a": a, "b": b, "group": group, "arm": d.astype(int), "y0": y0, "y1": y1})
 
 
 @cache
