@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,13 @@ def bibliography() -> dict[str, str]:
     return entries
 
 
+def _default(value: Any) -> str:
+    """A default as one would write it: a function by its name."""
+    if inspect.isfunction(value):
+        return f"{value.__module__.split('.')[-1]}.{value.__name__}"
+    return repr(dict(value)) if isinstance(value, Mapping) else repr(value)
+
+
 def section(f: Callable[..., Any], books: dict[str, str]) -> list[str]:
     """One method: what it is, its equation and text up to the parameters, and whom it follows."""
     text = inspect.getdoc(f) or ""
@@ -51,7 +58,7 @@ def section(f: Callable[..., Any], books: dict[str, str]) -> list[str]:
     about = re.split(r"\n\*\*References\*\*", about)[0].strip()
     keys = re.search(r"\*\*References\*\*:?\s*([\w ;,.\n]+)", text)
     cited = [books[k] for k in re.findall(r"\b[a-z]+\d{4}[a-z]?\b", keys.group(1) if keys else "") if k in books]
-    options = [p.name if p.default is p.empty else f"{p.name}={p.default!r}"
+    options = [p.name if p.default is p.empty else f"{p.name}={_default(p.default)}"
                for p in list(inspect.signature(f).parameters.values())[1:]]  # fmt: skip
     name = f"{f.__module__.removeprefix('impact.')}.{f.__name__}"
     call = f"`{f.__name__}({', '.join(['sample', *options])})`" if options else ""

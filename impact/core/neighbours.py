@@ -72,7 +72,7 @@ def nearest(
     caliper : the largest allowed gap, in units of the score.
     replace : whether a row of the pool may serve several focal rows (never one of them twice).
     groups : (n,) codes; partners must share the code.
-    rng : seed or Generator, for "random" only.
+    rng : for "random" only: (n,) numbers whose order is taken, a seed or a Generator.
     tie : (n,) numbers that decide between rows of the same score; positions, if left out.
     tolerance : gaps that differ by no more than this count as equal.
 
@@ -111,7 +111,8 @@ def sort(score: Array, codes: Array, tie: Array | None) -> Array:
 def line_up(focal: Array, score: Array, order: str, rng: object, tie: Array | None) -> Array:
     """The focal rows in the order in which they choose; for "closest", in the order that decides between equals."""
     if order == "random":
-        return np.random.default_rng(rng).permutation(focal)  # type: ignore[arg-type]
+        lot = rng[focal] if isinstance(rng, np.ndarray) else np.random.default_rng(rng).random(len(focal))  # type: ignore[arg-type]
+        return focal[np.argsort(lot)]
     if order == "data":
         return focal
     first = () if tie is None else (tie[focal],)

@@ -160,14 +160,16 @@ def match(
     )  # fmt: skip
     focal, pool = among.live & (sample.treated == treated_choose), among.live & (sample.treated != treated_choose)
     scores = distance == "score"
-    tie = _tie(sample, among, ties, rng, every=not scores or order == "closest")
+    lots = np.random.default_rng(rng)
+    tie = _tie(sample, among, ties, lots, every=not scores or order == "closest")
     wanted: Any = ratio
     if fewest is not None and most is not None:
         rows = np.arange(len(sample)) if tie is None else tie
         wanted = variable_ratio(among.value, focal, pool, ratio, fewest, most, rows)
     most_partners = max(1, int(pool.sum()))
     options: dict[str, Any] = {
-        "ratio": wanted if most else min(ratio, most_partners), "replace": replace, "order": order, "rng": rng,
+        "ratio": wanted if most else min(ratio, most_partners), "replace": replace, "order": order,
+        "rng": draw(sample.unit, lots) if order == "random" else None,
         "groups": among.groups if exact else None, "tie": tie, "conditions": among.kept,
     }  # fmt: skip
     if scores:
@@ -233,7 +235,7 @@ def _tie(sample: Sample, among: Reach, ties: str, rng: Any, *, every: bool) -> A
     if ties == "matchit":
         return None
     if ties == "random":
-        return np.random.default_rng(rng).random(len(sample))
+        return draw(sample.unit, rng)
     rows, value = np.flatnonzero(among.live), among.value
     if not every:
         # Labels may be long texts, and sorting them slow: only equals are asked for theirs.
