@@ -86,7 +86,9 @@ class Estimate:
         scores = np.asarray(scores, float).reshape(len(sample), len(value))
         if sample.nuisance is not None:
             scores = scores + _weight_error(sample, scores)
-        live = (sample.weights > 0) | (sample.nuisance is not None)
+        live = sample.weights > 0
+        if sample.nuisance is not None:  # whoever had a part in estimating the weights counts
+            live = live | (sample.nuisance.influence != 0).any(axis=1)
         about["method"] = "; ".join(w for w in (*sample.steps, about.get("method", "")) if w)
         about["notes"] = tuple(dict.fromkeys((*about.get("notes", ()), *sample.notes)))
         cluster = np.unique(sample.cluster[live], return_inverse=True)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def stratify(
     classes: int = 6,
     cut_by: str | None = None,
     smallest: int = 1,
+    few: str = "join",
     score: Any = None,
     folds: int = 5,
     discard: str = "none",
@@ -63,8 +65,12 @@ def stratify(
     cut_by : "treated", "comparison" or "all", optional
         Whose quantiles cut the score, if not those of the group of interest.
     smallest : int
-        How many units of each arm a class needs. One with fewer is joined to the neighbouring class
-        that has fewer units, and a note says so.
+        How many units of each arm a class needs.
+    few : "join" or "move"
+        What becomes of a class with fewer; a note says so. "join": it is joined to the neighbouring class that
+        has fewer units. "move": as in MatchIt, single units come over from the nearest class on the side
+        that has more to spare, those first whose score is nearest; then a class may hold units of one arm
+        whose scores are far from those of the other.
     score, folds, rng, discard
         The score, and who takes part, as in :func:`impact.matching.nearest.match`.
 
@@ -108,6 +114,7 @@ def stratify(
         raise ValueError(f"`cut_by` is {cut_by!r}: choose {known}, or leave it out.")
     arguments.number(classes, "classes", least=2, most=10_000, whole=True)
     arguments.number(smallest, "smallest", least=1, whole=True)
+    arguments.option(few, "few", ("join", "move"))
     rows, back = by_label(sample)
     space = reach(
         rows, "Subclassification on the propensity score", score=score, scale="probability", folds=folds, rng=rng,
@@ -117,13 +124,17 @@ def stratify(
     whom = {"treated": rows.treated, "comparison": ~rows.treated, "all": np.ones(len(rows), bool)}[whose]
     bounds = np.quantile(value[live & whom], np.arange(1, classes) / classes)
     codes = np.where(live, np.searchsorted(bounds, value, side="right"), -1)
-    codes, joined = _joined(codes, rows.treated, smallest)
+    fill = _joined if few == "join" else partial(_moved, value)
+    codes, mended = fill(codes, rows.treated, smallest)
     strata = both_arms(codes, rows.treated, live)[back]
     refuse_empty(strata, f"{classes} classes of the propensity score", "choose a comparison group that is more alike")
     found = int(strata.max()) + 1
     note = (
-        f"{classes} classes were asked for, and {counted(joined, 'class', 'classes')} with fewer than {smallest} units "
-        f"of an arm joined a neighbour: there are {found}.",
+        f"{classes} classes were asked for, and {counted(mended, 'class', 'classes')} with fewer than {smallest} units "
+        f"of an arm joined a neighbour: there are {found}."
+        if few == "join"
+        else f"{counted(mended, 'unit')} came over from a neighbouring class to one with fewer than {smallest} units "
+        "of their arm.",
     )
     weights, shares = strata_weights(sample, strata)
     chance = None if space.alike is None else space.alike.probability
@@ -137,7 +148,7 @@ def stratify(
         notes=(
             *lost(strata, sample, "are in no class"),
             *space.notes,
-            *(note if joined else ()),
+            *(note if mended else ()),
         ),
         flow="in a class" if (strata[sample.weights > 0] < 0).any() else None,
     )
@@ -166,3 +177,33 @@ def _joined(codes: Array, treated: Array, smallest: int) -> tuple[Array, int]:
             f"{int(size[0, alive[0]]):,} treated and {int(size[1, alive[0]]):,} comparison units: ask for fewer."
         )
     return np.where(known, home[codes], -1), size.shape[1] - len(alive)
+
+
+def _moved(value: Array, codes: Array, treated: Array, smallest: int) -> tuple[Array, int]:
+    """Classes with too few units of an arm filled from their neighbours by MatchIt's rule, and how many units moved.
+
+    ``smallest`` times over, each class is granted one unit of each arm that it has left. The first class with none
+    gets one from the nearest class that has, on the side where the units to spare, each by one over its distance in
+    classes, count for more (the left, if the same): the unit whose score is nearest to the class.
+    """
+    codes, count = codes.copy(), int(codes.max()) + 1
+    place, moves = np.arange(count), 0
+    for arm in (~treated, treated):
+        mine = arm & (codes >= 0)
+        if mine.sum() < count * smallest:
+            raise ValueError(
+                f"{count} classes with {smallest} units of each arm were asked for, and an arm has {int(mine.sum()):,} "
+                "units: ask for fewer classes."
+            )
+        left = np.bincount(codes[mine], minlength=count)
+        for _ in range(smallest):
+            while (empty := np.flatnonzero(left == 0)).size:
+                to = int(empty[0])
+                pull = np.maximum(left - 1, 0) / np.maximum(np.abs(place - to), 1)
+                lower = to == count - 1 or (to > 0 and pull[:to].sum() >= pull[to + 1 :].sum())
+                giving = int(place[:to][left[:to] > 0].max() if lower else place[to + 1 :][left[to + 1 :] > 0].min())
+                there = np.flatnonzero(mine & (codes == giving))
+                codes[there[np.argmax(value[there]) if lower else np.argmin(value[there])]] = to
+                left[to], left[giving], moves = 1, left[giving] - 1, moves + 1
+            left = left - 1
+    return codes, moves
