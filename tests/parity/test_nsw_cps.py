@@ -65,6 +65,18 @@ STRATA = {
     "subclass = 6": (
         "ATT", subclass.stratify, {}, 16177, 6, 99.249649650, 60.668202150, 644.297175257, 1616.628995510,
         1361.458233022),
+    "subclass = 6, ATE": (
+        "ATE", subclass.stratify, {"few": "move"}, 16177, 6, 30.842863324, -6663.375705420, 2012.765301239,
+        3801.919081403, None),
+    "subclass = 6, ATC": (
+        "ATC", subclass.stratify, {"few": "move"}, 16177, 6, 30.841045523, -7990.608053701, 1845.460274531,
+        3145.081470630, -11322.218251102),
+    "subclass = 6, min.n = 2, ATE": (
+        "ATE", subclass.stratify, {"few": "move", "smallest": 2}, 16177, 6, 15.427149657, -4663.613884438,
+        2594.152096341, 4768.856726477, None),
+    "subclass = 6, min.n = 2, ATC": (
+        "ATC", subclass.stratify, {"few": "move", "smallest": 2}, 16177, 6, 15.420522761, -4745.767253979,
+        2592.907966108, 3214.863077696, -2495.263947615),
     "exact": (
         "ATT", exact.match, FACTORS, 16177, 8, 37.224363119, -3255.034877387, 644.099300125, 585.535442299,
         1181.757144803),
@@ -112,7 +124,7 @@ def test_strata_are_matchits(samples, name):
 
 def test_classes_without_treated_units_are_joined(samples):
     """For the ATE half of six classes have no treated unit. MatchIt moves one there from the next class that has two,
-    and weighs it 31-fold: -6,663 (2,013). Here such classes join a neighbour."""
+    and weighs it 31-fold: -6,663 (2,013), which ``few="move"`` gives. Here such classes join a neighbour."""
     sample = subclass.stratify(samples["ATE"])
     assert sample.strata.max() == 2 and any("joined a neighbour" in note for note in sample.notes)
     assert means.difference(sample).value[0] == pytest.approx(-3563.3449, abs=1e-4)
@@ -231,8 +243,8 @@ def total(sample, table):
 @pytest.mark.parametrize(
     ("options", "least"),
     [
-        ({"distance": "probability"}, 0.369438166),
-        ({"distance": "probability", "exact": ("black", "marr")}, 0.452494547),
+        ({"scale": "probability"}, 0.369438166),
+        ({"scale": "probability", "exact": ("black", "marr")}, 0.452494547),
         ({"distance": "mahalanobis"}, 77.881588010),
     ],
 )
