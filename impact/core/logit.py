@@ -218,7 +218,9 @@ def _first_guess(d: Array, design: Array, w: Array) -> Array:
     return better if _loss(sign * (design @ better), w) < _loss(sign * guess[0], w) else guess
 
 
-def _newton(d: Array, design: Array, w: Array, predictor: Array, root: Array | None = None) -> tuple[Array, Array | None]:
+def _newton(
+    d: Array, design: Array, w: Array, predictor: Array, root: Array | None = None
+) -> tuple[Array, Array | None]:
     """Newton's step, and the triangle of the information where it is good enough to serve again; or the step by a
     triangle of before."""
     k = design.shape[1]
@@ -237,7 +239,7 @@ def _newton(d: Array, design: Array, w: Array, predictor: Array, root: Array | N
     p, q = _inverse(predictor), _inverse(-predictor)
     half = np.sqrt(np.maximum(w * p * q, 1e-300))
     columns = np.column_stack([half[:, None] * design, w * np.where(d, q, -p) / half])
-    whole = np.linalg.qr(columns, mode="r")
+    whole = np.asarray(np.linalg.qr(columns, mode="r"))
     return np.asarray(np.linalg.solve(whole[:k, :k], whole[:k, k])), None
 
 
