@@ -171,9 +171,7 @@ def _pieces(name: str) -> list[str]:
     return split(name, ":")
 
 
-def _model_matrix(
-    formula: str, table: pd.DataFrame, written: _Written, recipe: Recipe, *, full_rank: bool
-) -> _Made:
+def _model_matrix(formula: str, table: pd.DataFrame, written: _Written, recipe: Recipe, *, full_rank: bool) -> _Made:
     """The matrix of a formula, by formulaic."""
     from formulaic import model_matrix
     from formulaic.errors import FormulaicError
@@ -217,7 +215,7 @@ def _independent(design: np.ndarray, owners: Sequence[str], notes: list[str]) ->
     redundant: list[int] = []
     if left and root_of(gram[np.ix_(left, left)] / spread[left] / spread[left][:, None]) is None:
         scaled = (design / size - centre) / np.where(spread > 0, spread, 1.0)
-        shape = np.linalg.qr(scaled / np.sqrt(len(design)), mode="r")
+        shape = np.asarray(np.linalg.qr(scaled / np.sqrt(len(design)), mode="r"))
         while len(left) <= len(shape):  # more columns than rows: the door says so
             diagonal = np.abs(np.diag(np.linalg.qr(shape[:, left], mode="r")))
             short = np.flatnonzero(diagonal < 1e-7)

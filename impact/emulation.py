@@ -337,5 +337,6 @@ def _fingerprint(study: Study, outcomes: dict[str, Any], *arrays: Array | None) 
     for value in (*outcomes.values(), *arrays):
         for part in value if isinstance(value, tuple) else (value,):
             if part is not None:
-                seen.update(np.ascontiguousarray(part.T, dtype=float))  # column by column, as they are stored
+                # column by column, as they are stored
+                seen.update(memoryview(np.ascontiguousarray(part.T, dtype=float)))  # type: ignore[arg-type]
     return seen.hexdigest()[:16]

@@ -72,7 +72,7 @@ class _Boxes:
         self.high = np.maximum.reduceat(self.points, self.starts)
         self.square = (self.points**2).sum(axis=1)
         table = np.vstack([-2.0 * self.points.T, self.square])  # [a, 1] times this is |a - b|^2 - |a|^2
-        self.tables = {kind: table.astype(kind) for kind in (np.float32, np.float64)}
+        self.tables: dict[Any, Array] = {kind: table.astype(kind) for kind in (np.float32, np.float64)}
 
     def nearest(self, at: Array, k: int, kind: type) -> tuple[Array, Array, Array]:
         """Distances and positions of the k nearest, and whose could be wrong for rounding."""

@@ -77,7 +77,7 @@ def coordinates(x: Array, w: Array) -> Coordinates:
     # The triangle holds the columns' geometry, so the search for redundant ones is p x p.
     shape = root_of(gram / scale / scale[:, None])
     if shape is None:
-        shape = np.linalg.qr((used / unit - centre) * np.sqrt(v)[:, None] / scale, mode="r")
+        shape = np.asarray(np.linalg.qr((used / unit - centre) * np.sqrt(v)[:, None] / scale, mode="r"))
     # A column around 1e12 has already lost digits to its offset, and cannot prove itself with them.
     tolerance = np.maximum(COLLINEAR, rounding / scale)
     kept = _independent(shape, tolerance, ~flat)

@@ -239,7 +239,7 @@ def _newton(
     p, q = _inverse(predictor), _inverse(-predictor)
     half = np.sqrt(np.maximum(w * p * q, 1e-300))
     columns = np.column_stack([half[:, None] * design, w * np.where(d, q, -p) / half])
-    whole = np.linalg.qr(columns, mode="r")
+    whole = np.asarray(np.linalg.qr(columns, mode="r"))
     return np.asarray(np.linalg.solve(whole[:k, :k], whole[:k, k])), None
 
 

@@ -123,8 +123,8 @@ def line_up(focal: Array, score: Array, order: str, rng: object, tie: Array | No
 
 def _places(score: Array, codes: Array, rows: Array, queue: Array) -> tuple[Array, Array, Array]:
     """For each focal row: where its group starts and ends on the shelf, and the first score not below its own."""
-    low = np.searchsorted(codes[rows], codes[queue], side="left")
-    high = np.searchsorted(codes[rows], codes[queue], side="right")
+    shelf, asked = codes[rows], codes[queue]
+    low, high = (np.searchsorted(shelf, asked, side=side) for side in ("left", "right"))
     at = low.copy()
     for start in np.unique(low):
         mine = np.flatnonzero((low == start) & (high > start))
