@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from joblib import Parallel, delayed
 
 from impact import ImpactWarning, Study, emulate, toml
 from impact.datasets import helsinki, lives
-from impact.matching import nearest, propensity
+from impact.matching import abadie_imbens, doubly_robust, nearest, propensity, regression
 from impact.survival import aalen_johansen
 from tests.contracts import walk
 from tests.truth import people
@@ -98,6 +98,15 @@ FEWER = 120
 """Seeds, the first of them, on which every design is tried."""
 
 
+ALONE = {
+    "matching.regression.difference": regression.difference,
+    "matching.doubly_robust.difference": doubly_robust.difference,
+    "matching.abadie_imbens.difference, on the score": partial(abadie_imbens.difference, metric="score"),
+    "matching.abadie_imbens.difference, bias adjusted": partial(abadie_imbens.difference, matches=4, bias_adjust=True),
+}
+"""What needs no design."""
+
+
 @cache
 def designs():
     for_all = [(walk.name(f), f, {}) for f in walk.functions("Sample")]
@@ -123,8 +132,13 @@ def expected(city, sample):
     return {name: np.stack([getattr(side, name) for side in served]) for name in ("exited", "present")}
 
 
+def without_design(sample, lived):
+    target = TRUTHS["matching.means.difference"]({k: v[:, sample.treated].mean(axis=1) for k, v in lived.items()})
+    return {("no design", name): people.against(f(sample, outcome="employed_12m"), target) for name, f in ALONE.items()}
+
+
 def after_every_design(sample, lived):
-    found = {}
+    found = without_design(sample, lived)
     for name, f, options in designs():
         after = f(sample, **options)
         stays = (after.weights > 0) & after.treated
@@ -178,7 +192,7 @@ def test_without_adjustment_the_answer_is_wrong(runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("label", [_label(name, options) for name, _, options in designs()])
+@pytest.mark.parametrize("label", ["no design", *(_label(name, options) for name, _, options in designs())])
 def test_intervals_cover_after_every_design(drawn, label):
     faults = []
     for name, estimator in drawn[0][1]:
