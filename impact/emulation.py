@@ -147,6 +147,7 @@ class _Door:
             )
         if lost:
             self._keep(column.notna().to_numpy(), f"{study.treatment} known")
+            column = self.rows[study.treatment]
         parts = [("treated", code, col.equal(column, code)) for code in study.treatments]
         treated = np.logical_or.reduce([mask for _, _, mask in parts])
         comparison = col.equal(column, study.comparison)
