@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from impact.core.linear import Coordinates, blocks, centred, coordinates
+from impact.core.threads import alone
 
 Array = np.ndarray
 
@@ -87,6 +88,7 @@ class Dual(NamedTuple):
         return np.asarray(push @ inverse)
 
 
+@alone
 def dual(z: Array, s: Array, target: Array, family: Family, *, start: Array, slack: Array | None = None) -> Dual:
     """Balance the totals of the columns of z.
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impact.core.threads import alone
+
 Array = np.ndarray
 
 FLAT = 6
@@ -28,6 +30,7 @@ def tree_of(points: Array) -> Any:
     return cKDTree(points, balanced_tree=False)
 
 
+@alone
 def closest(points: Array, at: Array, k: int) -> tuple[Array, Array]:
     """For each row of ``at`` (n, q) its k nearest among ``points`` (m, q), m >= k: distances and positions, (n, k),
     in order of distance.

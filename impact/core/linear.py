@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from impact.core.threads import alone
+
 Array = np.ndarray
 
 COLLINEAR = 1e-8
@@ -57,6 +59,7 @@ class Coordinates(NamedTuple):
         return out
 
 
+@alone
 def coordinates(x: Array, w: Array) -> Coordinates:
     """Coordinates for the rows of ``x`` that have weight, leaving out what earlier columns explain."""
     live = w > 0
@@ -85,6 +88,7 @@ def coordinates(x: Array, w: Array) -> Coordinates:
     return Coordinates(centre * unit, scale * unit, kept, redundant)
 
 
+@alone
 def centred(x: Array, v: Array, unit: Array) -> tuple[Array, Array]:
     """Means and covariances of the columns of ``x / unit`` under weights that sum to one."""
     centre = v @ x / unit

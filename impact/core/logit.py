@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from impact.core.linear import Coordinates, blocks, coordinates, root_of, triangle
+from impact.core.threads import alone
 
 Array = np.ndarray
 
@@ -85,6 +86,7 @@ class LogitFit:
         return np.asarray(pull * (self.design @ direction))
 
 
+@alone
 def logit(d: Array, x: Array, w: Array, names: Sequence[str] | None = None) -> LogitFit:
     """Fit P(d = 1 | x) by weighted maximum likelihood.
 
