@@ -94,7 +94,7 @@ TRUTHS = {
 """At 12 months, from the lives expected with the service and without."""
 ONCE = ("cumulative_incidence", "risk_ratio", "survival", "time_until", "time_lost")
 """Of the same curves as others: after weighting only."""
-FEWER = 120
+FEWER = 80
 """Seeds, the first of them, on which every design is tried."""
 
 
