@@ -95,6 +95,11 @@ def match(
     x, d = rows.characteristics[at], rows.treated[at]
     scale = _scale(x, d, sample.study.estimand)
     kept, more = _largest(x, d, scale, ratio, tolerance, gap, seconds)
+    if more and not kept.any():
+        raise ValueError(
+            f"The largest sample with at most a difference of {tolerance:g} SD in every covariate was asked for, and "
+            f"none was found in {seconds:g} seconds: allow more `seconds`, a higher tolerance, or fewer covariates."
+        )
     _keep_promises(x, d, kept, scale, ratio, tolerance)
     treated, partners = at[kept & d], at[kept & ~d]
     codes = np.full(len(rows), -1)

@@ -41,6 +41,7 @@ def points(frame: pd.DataFrame, ax: Axes | Figure | None, words: Words, *, null:
         axes.set_yticks(at, labels, parse_math=False)
         axes.set_ylim(min(at) - 0.8, max(at) + 0.8)
         axes.tick_params(axis="y", length=0)
+        axes.locator_params(axis="x", nbins=5)  # long names leave little room, and wide numbers need it
         around.mark_null(axes.axvline, part, null)
         _headed(axes, title)
     said = words.value(frame) if words.ylabel or not words.xlabel else words._replace(ylabel=words.xlabel).value(frame)
