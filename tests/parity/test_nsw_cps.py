@@ -254,7 +254,7 @@ def test_optimal_pairs_are_as_near_as_can_be(samples, options, least):
 
     sample = optimal.match(samples["ATT"], caliper=None, **options)
     d, s = sample.treated, sample.strata
-    by_score = options["distance"] == "probability"
+    by_score = "distance" not in options
     table = np.abs(sample.score[d][:, None] - sample.score[~d]) if by_score else mahalanobis(sample)
     x = sample.covariates[:, [sample.covariate_names.index(c) for c in options.get("exact", ())]]
     apart = (x[d][:, None, :] != x[~d]).any(axis=2)
