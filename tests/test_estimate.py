@@ -214,3 +214,14 @@ def test_a_ratio_is_tested_against_one_on_its_own_scale():
 def test_levels_have_no_p_value(sample, columns):
     frame = means_of(sample, columns, null=None).tidy()
     assert "p_value" not in frame and "conf_low" in frame
+
+
+@pytest.mark.filterwarnings("ignore::impact.ImpactWarning")
+def test_who_was_trimmed_is_no_cluster_of_a_weighted_estimate():
+    from impact.matching import means, propensity, trimming
+    from tests.contracts import walk
+
+    trimmed = trimming.quantile(walk.samples()["people"], share=0.1)
+    e = means.difference(propensity.weight(trimmed), outcome="score")
+    left = int((trimmed.weights > 0).sum())
+    assert left < len(trimmed) and e.counts["clusters"] == left and e.df == left - 1
