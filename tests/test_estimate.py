@@ -219,7 +219,6 @@ def test_levels_have_no_p_value(sample, columns):
 @pytest.mark.filterwarnings("ignore::impact.ImpactWarning")
 def test_who_was_trimmed_is_no_cluster_of_a_weighted_estimate():
     from impact.matching import means, propensity, trimming
-    from tests.contracts import walk
 
     trimmed = trimming.quantile(walk.samples()["people"], share=0.1)
     e = means.difference(propensity.weight(trimmed), outcome="score")
