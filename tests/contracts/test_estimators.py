@@ -29,8 +29,8 @@ def cases() -> Iterator[Any]:
             yield pytest.param(f, label, id=f"{walk.name(f)} on {label}")
 
 
-# After every design one estimator of each topic is tried in the fast lane, on every sample; all of them in the slow one,
-# each on one sample, which takes turns.
+# After every design one estimator of each topic is tried in the fast lane, on every sample; in the slow one all of
+# them, each on one sample, which takes turns.
 TRIED = ("matching.means.difference", "survival.aalen_johansen.risk_difference", "did.callaway_santanna.att")
 
 
