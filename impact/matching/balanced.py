@@ -11,6 +11,7 @@ import numpy as np
 from impact.core import balancing
 from impact.core.linear import Coordinates, coordinates
 from impact.core.moments import effective_size, mean, variance
+from impact.core.threads import alone
 from impact.matching.treatment import covariates
 from impact.sample import Nuisance, Sample, told
 from impact.show.words import counted, listing
@@ -112,6 +113,7 @@ class Balance(NamedTuple):
     predictor: dict[str, Array]
 
 
+@alone
 def balance(sample: Sample, over: Columns, family: balancing.Family, estimand: str, what: str) -> Balance:
     """Weigh each arm that is not itself the group of interest until its columns have that group's means."""
     d, s = sample.treated, sample.weights
