@@ -129,7 +129,8 @@ def _solve(i: Array, j: Array, distance: Array, drop: float) -> tuple[Array, Arr
     cost += 1.0 + max(0.0, -float(cost.min()))
     ends = np.concatenate([i, alone]), np.concatenate([j, len(columns) + alone])
     graph = csr_array((cost, ends), shape=(len(rows), len(columns) + len(rows)))
-    graph.indices, graph.indptr = graph.indices.astype(np.int32), graph.indptr.astype(np.int32)  # older scipy takes no other
+    # Older scipy takes no other indices.
+    graph.indices, graph.indptr = graph.indices.astype(np.int32), graph.indptr.astype(np.int32)
     row, column = min_weight_full_bipartite_matching(graph)
     paired = column < len(columns)
     return rows[row[paired]], columns[column[paired]]
