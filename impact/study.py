@@ -350,7 +350,8 @@ class Study:
         content: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name == "outcomes" or value is None or value == f.default or value == () or value == {}:
+            same = value == f.default and type(value) is type(f.default)  # True is 1, and is not written as it
+            if f.name == "outcomes" or value is None or same or value == () or value == {}:
                 continue
             content[f.name] = list(value) if isinstance(value, tuple) else value
         content["outcomes"] = [_outcome_table(o) for o in self.outcomes]

@@ -82,8 +82,8 @@ def match(
     ...               treated="private", comparison="public", covariates=("age", "months_worked"),
     ...               outcomes=Outcome("employed_{}", "in a job", periods=range(1, 19)))
     >>> sample = exact.match(emulate(study, helsinki(seed=1).clients), cutpoints={"age": [30, 45]})
-    >>> sample.strata.max() > 2
-    np.True_
+    >>> bool(sample.strata.max() > 2)
+    True
     """
     known_estimand(sample, ("ATT", "ATC", "ATE"), "exact matching")
     terms = tuple(sample.terms) if covariates is None else arguments.texts(covariates, "covariates")
