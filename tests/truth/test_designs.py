@@ -49,8 +49,9 @@ QUANTITIES = {
 }
 """What an estimator of this name estimates: the outcome, and the truth, one value for each of its own."""
 
-ELSEWHERE = ("abadie_imbens.", "quantiles.", "subgroups.")
-"""Measured in test_matching.py: they take no design, draw a bootstrap, or are others' estimates by group."""
+ELSEWHERE = ("abadie_imbens.", "quantiles.", "subgroups.", "several.", "several_doubly_robust.")
+"""Measured in test_matching.py and test_several.py: they take no design, draw a bootstrap, are others' estimates by
+group, or with two arms are others by another name."""
 
 
 WIDE = "the errors of means do not know that the score was estimated, or that balance was enforced: they are too large"
