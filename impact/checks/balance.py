@@ -159,6 +159,11 @@ def sizes(sample: Sample, *, tolerance: float = 0.05) -> Check:
         With, for each arm: the units before the design and what they are worth, those kept and
         what they are worth, those left out, and the share kept. MatchIt's table of sample sizes.
 
+    Raises
+    ------
+    ValueError
+        A tolerance that is no share; a study without two arms.
+
     **References**: kish1965; stuart2010.
     """
     arguments.number(tolerance, "tolerance", least=0, most=1)
