@@ -38,6 +38,8 @@ def truth():
             "risk ratio": [p1 / p0],
             "odds ratio": [p1 / (1 - p1) * (1 - p0) / p0],
             "median": [part["y1"].median() - part["y0"].median()],
+            "medians": [part["y1"].median(), part["y0"].median()],
+            "contrast": list(np.diff(gap.groupby(part["group"]).mean())),
             "groups": [gap.mean(), *gap.groupby(part["group"]).mean()],
         }
     return found
@@ -77,6 +79,10 @@ CASES = {
         "ATT", "median", weighted(quantiles.difference, outcome="y", quantiles=[0.5], draws=200)),
     "median by weighting, ATE": (
         "ATE", "median", weighted(quantiles.difference, outcome="y", quantiles=[0.5], draws=200)),
+    "medians of both arms by weighting": (
+        "ATT", "medians", weighted(quantiles.levels, outcome="y", quantiles=[0.5], draws=200)),
+    "difference between subgroups": (
+        "ATT", "contrast", partial(subgroups.contrasts, term="group", outcome="y", estimator=regression.difference)),
     "regression by subgroup": (
         "ATT", "groups", partial(subgroups.effects, term="group", outcome="y", estimator=regression.difference)),
     "weighting by subgroup": (

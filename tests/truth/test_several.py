@@ -32,11 +32,14 @@ ARMS = np.array(["public", "A", "B"])
 POPULATION = {
     "ATE": lambda p: np.ones(len(p)),
     "ATT": lambda p: p[:, 1],
+    "ATC": lambda p: p[:, 0],
     "ATO": lambda p: 1 / (1 / p).sum(axis=1),
     "ATM": lambda p: p.min(axis=1),
 }
 CASES = {f"weighted, {e}": (e, lambda s: several.differences(several.weight(s))) for e in POPULATION}
-CASES |= {f"doubly robust, {e}": (e, several_doubly_robust.differences) for e in ("ATE", "ATT")}
+CASES |= {f"doubly robust, {e}": (e, several_doubly_robust.differences) for e in ("ATE", "ATT", "ATC")}
+LEVELS = {"weighted": lambda s: several.means(several.weight(s)), "doubly robust": several_doubly_robust.means}
+CASES |= {f"means, {name}": ("means", f) for name, f in LEVELS.items()}
 
 
 def draw(r, n):
@@ -51,10 +54,11 @@ def draw(r, n):
 
 @cache
 def truth():
-    """By estimand: A less public, B less public, A less B."""
+    """By estimand: A less public, B less public, A less B; the means of A, B and public for everybody."""
     _, p, y = draw(np.random.default_rng(99), 2_000_000)
     means = {name: np.average(y, axis=0, weights=of(p)) for name, of in POPULATION.items()}
-    return {name: np.array([m[1] - m[0], m[2] - m[0], m[1] - m[2]]) for name, m in means.items()}
+    gaps = {name: np.array([m[1] - m[0], m[2] - m[0], m[1] - m[2]]) for name, m in means.items()}
+    return gaps | {"means": means["ATE"][[1, 2, 0]]}
 
 
 def one(seed):
@@ -68,7 +72,7 @@ def one(seed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImpactWarning)
         for name, (estimand, estimator) in CASES.items():
-            e = estimator(replace(sample, study=STUDY.revise(estimand=estimand)))
+            e = estimator(replace(sample, study=STUDY.revise(estimand="ATE" if estimand == "means" else estimand)))
             target = truth()[estimand]
             low, high = e.interval()
             p_value = e.test(target)["p_value"]
