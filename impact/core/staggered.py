@@ -28,18 +28,25 @@ Array = np.ndarray
 
 BLOCK = 8192
 """Rows worked on at a time: what is made of so many stays in the processor's cache."""
-SETTLED = 1e-8
-"""Newton's method stops at a step of this size, which is then taken to first order: what is left is its square."""
+SETTLED = 1e-7
+"""Newton's method stops at a step of this size, which the effects take to first order: what is left is its square."""
 STEPS = 15
 FAR = 30.0
 """Beyond this logit nobody is compared with anybody: the careful functions look at such data."""
+EVERY = (8, 16)
+"""Newton's method starts on every 8th row, and there on every 16th of these, where rows are many."""
+ENOUGH = 5_000
 
 
 class Comparison(NamedTuple):
-    """A group and the units it is compared with, as slices of the sorted rows."""
+    """A group and the groups it is compared with, as runs of positions among the groups."""
 
     mine: slice
     others: tuple[slice, ...]
+
+    @property
+    def runs(self) -> tuple[slice, ...]:
+        return (self.mine, *self.others)
 
 
 class Sums(NamedTuple):
@@ -50,29 +57,54 @@ class Sums(NamedTuple):
     cross: Array
 
 
+class Part(NamedTuple):
+    """Some rows sorted by group: (k, m) columns, (m,) weights, and where each group begins and the last one ends."""
+
+    z: Array
+    w: Array
+    bounds: Array
+
+    def run(self, groups: slice) -> slice:
+        """The rows of a run of groups."""
+        return slice(int(self.bounds[groups.start]), int(self.bounds[groups.stop]))
+
+    def weight(self, groups: tuple[slice, ...]) -> float:
+        return sum(float(self.w[self.run(g)].sum()) for g in groups)
+
+    def count(self, groups: tuple[slice, ...]) -> int:
+        """How many rows have weight."""
+        return sum(int((self.w[self.run(g)] > 0).sum()) for g in groups)
+
+    def thin(self, every: int) -> Part:
+        """Every so many rows of each group."""
+        place = [np.arange(a, b, every) for a, b in zip(self.bounds, self.bounds[1:], strict=False)]
+        rows = np.concatenate(place)
+        bounds = np.cumsum([0, *map(len, place)])
+        return Part(np.ascontiguousarray(self.z[:, rows]), self.w[rows], bounds)
+
+
 class Rows:
     """The units with weight, sorted by group, in coordinates in which nothing is large.
 
     Parameters
     ----------
-    y : (n, T) outcomes; NaN where a unit is not seen (its weight must then be zero in ``weigh``).
-    x : (n, p) columns without intercept. w : (n,) weights. group : (n,) when treated, infinite for never.
+    y : (n, T) outcomes; NaN where a unit is not seen, and must get no weight.
+    x : (n, p) columns without intercept. w : (n,) weights. group : (n,) when treated, infinite for never, minus
+        infinity for those who are left out.
 
-    ``order`` (m,) are the positions of the sorted rows; ``z`` (k, m) and ``y`` (T, m) have a row each in a column.
+    ``order`` (m,) are the positions of the sorted rows; ``part.z`` (k, m) and ``y`` (T, m) have a row in each column.
     """
 
     @alone
     def __init__(self, y: Array, x: Array, w: Array, group: Array) -> None:
         used = np.flatnonzero((w > 0) & (group > -np.inf))
         self.order = used[np.argsort(group[used], kind="stable")]
-        sorted_group = group[self.order]
-        self.groups, first = np.unique(sorted_group, return_index=True)
-        self.bounds = np.append(first, len(self.order))
-        self.w = np.asarray(w, float)[self.order]
-        where = coordinates(x[self.order], self.w) if x.shape[1] else None
-        self.z = np.ones((1 if where is None else 1 + len(where.kept), len(self.order)))
-        if where is not None:
-            self.z[:] = where.of(x[self.order]).T
+        self.groups, first = np.unique(group[self.order], return_index=True)
+        mass = np.asarray(w, float)[self.order]
+        where = coordinates(x[self.order], mass) if x.shape[1] else None
+        z = np.ones((1, len(self.order))) if where is None else np.ascontiguousarray(where.of(x[self.order]).T)
+        self.part = Part(z, mass, np.append(first, len(self.order)))
+        self.thinner = self._thinner()
         # Changes are all that counts, so each unit's first value is taken off: the level costs no digits.
         self.y = np.ascontiguousarray(y[self.order].T, dtype=float)
         self.seen = None if np.isfinite(self.y.sum()) else ~np.isnan(self.y)
@@ -84,16 +116,25 @@ class Rows:
         if self.seen is not None:
             self.y[~self.seen] = 0.0
 
+    def _thinner(self) -> tuple[Part, ...]:
+        """Ever fewer rows for Newton's method to start on, the fewest first."""
+        found: list[Part] = []
+        part = self.part
+        for every in EVERY:
+            if len(part.w) >= every * ENOUGH:
+                part = part.thin(every)
+                found.insert(0, part)
+        return tuple(found)
+
     @alone
     def weigh(self, w: Array, which: Comparison | None = None) -> Sums:
         """The sums that regressions need, with these weights (m,) of the sorted rows; of one comparison, or of all."""
-        k, t, count = len(self.z), len(self.y), len(self.groups)
+        z, k, t, count = self.part.z, len(self.part.z), len(self.y), len(self.groups)
         sums = Sums(np.zeros(count), np.zeros((count, k, k)), np.zeros((count, k, t)))
-        pieces = (slice(0, int(self.bounds[-1])),) if which is None else (which.mine, *which.others)
-        for g in (g for piece in pieces for g in range(count)[self.inside(piece)]):
-            for rows in _blocks(slice(int(self.bounds[g]), int(self.bounds[g + 1]))):
-                pulled = self.z[:, rows] * w[rows]
-                sums.gram[g] += pulled @ self.z[:, rows].T
+        for g in (g for run in ((slice(0, count),) if which is None else which.runs) for g in range(count)[run]):
+            for rows in _blocks(self.part.run(slice(g, g + 1))):
+                pulled = z[:, rows] * w[rows]
+                sums.gram[g] += pulled @ z[:, rows].T
                 sums.cross[g] += pulled @ self.y[:, rows].T
             sums.weight[g] = sums.gram[g, 0, 0]
         return sums
@@ -101,27 +142,19 @@ class Rows:
     def compare(self, group: float, cutoff: float) -> Comparison:
         """A group against all treated after the cutoff."""
         g, after = int(np.searchsorted(self.groups, group)), int(np.searchsorted(self.groups, cutoff, side="right"))
-        mine = slice(int(self.bounds[g]), int(self.bounds[g + 1]))
-        if g < after:
-            others = [slice(int(self.bounds[after]), int(self.bounds[-1]))]
-        else:
-            others = [slice(int(self.bounds[after]), mine.start), slice(mine.stop, int(self.bounds[-1]))]
-        return Comparison(mine, tuple(s for s in others if s.start < s.stop))
-
-    def inside(self, rows: slice) -> slice:
-        """Which groups a slice of rows is."""
-        return slice(*np.searchsorted(self.bounds, (rows.start, rows.stop)).tolist())
+        runs = [slice(after, g), slice(max(after, g + 1), len(self.groups))]
+        return Comparison(slice(g, g + 1), tuple(run for run in runs if run.start < run.stop))
 
 
 def _blocks(rows: slice) -> Iterator[slice]:
     return (slice(a, min(a + BLOCK, rows.stop)) for a in range(rows.start, rows.stop, BLOCK))
 
 
-class Chance(NamedTuple):
-    """A model of who is treated: coefficients, the triangle of the information, and the last step not taken.
+class _Chance(NamedTuple):
+    """A model of who is treated: coefficients, the triangle of the information, and the last step, not taken.
 
-    ``odds`` (c,) of the comparison rows in the order of the slices; ``square`` (k, k) and ``cross`` (k, T) are sums
-    over them of w odds z z' and of w odds z y'.
+    ``odds`` of the comparison rows, run by run; ``square`` (k, k) and ``cross`` (k, T) are sums over them of
+    w odds z z' and of w odds z y'.
     """
 
     coefficients: Array
@@ -132,172 +165,176 @@ class Chance(NamedTuple):
     cross: Array
 
 
+class _Lines(NamedTuple):
+    """What the scores of one comparison are made of, for K effects; see `_write`.
+
+    The treated: ``mass`` and the (K,) ``middle`` of what the regression leaves of their change. The comparison: (k, K)
+    coefficients ``beta``, (k,) ``carry`` of the regression, and of the model of who is treated the sum of odds
+    ``total``, the (K,) mean ``centre`` of what is left under them, and (k, K) ``tilt``.
+    """
+
+    mass: float
+    middle: Array
+    beta: Array
+    carry: Array
+    total: float
+    centre: Array
+    tilt: Array
+
+
 @alone
 def effects(
     rows: Rows, which: Comparison, at: Array, base: Array, method: str, w: Array, sums: Sums, out: Array, columns: Array
 ) -> Array | None:
     """The effects on one group at the periods ``at`` (K,), each from its ``base`` period, against the same units.
 
-    Returns the (K,) values, or None where the careful functions must look; writes the scores into ``out`` (n, C),
-    rows in the order of the sample, at ``columns`` (K,).
+    Returns the (K,) values, or None where the careful functions must look; writes the scores into the rows
+    ``columns`` (K,) of ``out`` (C, n), whose columns are in the order of the sample. ``w`` (m,) are the weights of
+    the sorted rows, and ``sums`` made with them.
     """
-    k = len(rows.z)
+    k, part = len(rows.part.z), rows.part._replace(w=w)
     method = "reg" if k == 1 else method
-    group = rows.inside(which.mine).start
-    among = [g for s in which.others for g in range(len(rows.groups))[rows.inside(s)]]
-    mass = float(sums.weight[group])
+    among = [g for run in which.others for g in range(run.start, run.stop)]
+    mass = float(sums.weight[which.mine.start])
     if not (mass > 0 and sums.weight[among].sum() > 0):
         return None
-    mean_z = sums.gram[group][0] / mass
-    change = (sums.cross[group][0, at] - sums.cross[group][0, base]) / mass
-    beta = np.zeros((k, len(at)))
-    solve = np.zeros((k, k))
+    mean_z = sums.gram[which.mine.start][0] / mass
+    change = (sums.cross[which.mine.start][0, at] - sums.cross[which.mine.start][0, base]) / mass
+    solve, beta = np.zeros((k, k)), np.zeros((k, len(at)))
     if method != "ipw":
-        gram = sums.gram[among].sum(axis=0)
+        gram, cross = sums.gram[among].sum(axis=0), sums.cross[among].sum(axis=0)
         root = root_of(gram / gram[0, 0])
-        if root is None or _count(which, w) <= k:
+        if root is None or part.count(which.others) <= k:
             return None
-        solve = np.linalg.inv(root) @ np.linalg.inv(root).T / gram[0, 0]
-        cross = sums.cross[among].sum(axis=0)
+        half = np.linalg.inv(root)
+        solve = half @ half.T / gram[0, 0]
         beta = solve @ (cross[:, at] - cross[:, base])
+    middle = change - mean_z @ beta
     chance = None
+    value, gap, total, centre, tilt = middle, mean_z, 1.0, np.zeros(len(at)), np.zeros((k, len(at)))
     if method != "reg":
-        chance = _chance(rows, which, w)
+        chance = _chance(rows, part, which)
         if chance is None:
             return None
-    value = change - mean_z @ beta
-    # A comparison row's score is -h change + [z, odds] @ tail, see `_write`.
-    gap, tilt, centre, total = mean_z, np.zeros((k, len(at))), np.zeros(len(at)), 1.0
-    if chance is not None:
         total = chance.square[0, 0]
         tilted = chance.square[0] / total
         left = (chance.cross[:, at] - chance.cross[:, base] - chance.square @ beta) / total
         centre = left[0]
         slope = left - np.outer(tilted, centre)
-        value = value - centre - chance.step @ slope
+        value = middle - centre - chance.step @ slope
         tilt = np.linalg.solve(chance.root, np.linalg.solve(chance.root.T, slope))
         gap = mean_z - tilted
-    carry = solve @ gap
-    _write(rows, which, at, base, w, (change - mean_z @ beta, mass), beta, carry, chance, (centre, total, tilt), out,
-           columns)  # fmt: skip
+    _write(rows, part, which, at, base, chance, _Lines(mass, middle, beta, solve @ gap, total, centre, tilt), out, columns)
     return value
-
-
-def _count(which: Comparison, w: Array) -> int:
-    return int(sum((w[s] > 0).sum() for s in which.others))
 
 
 def _write(
     rows: Rows,
+    part: Part,
     which: Comparison,
     at: Array,
     base: Array,
-    w: Array,
-    treated: tuple[Array, float],
-    beta: Array,
-    carry: Array,
-    chance: Chance | None,
-    model: tuple[Array, float, Array],
+    chance: _Chance | None,
+    lines: _Lines,
     out: Array,
     columns: Array,
 ) -> None:
-    """The scores of one comparison, block by block."""
-    middle, mass = treated
-    centre, total, tilt = model
-    place = slice(int(columns[0]), int(columns[-1]) + 1) if (np.diff(columns) == 1).all() else columns
-    for b in _blocks(which.mine):
-        z, v = rows.z[:, b], w[b] / mass
-        scores = rows.y[at, b] - rows.y[base, b] - beta.T @ z - middle[:, None]
-        scores *= v
+    """The scores of one comparison, block by block.
+
+    With e what the regression leaves of a change, the treated have w (e - middle) / mass - w (1 - p) z'tilt, and the
+    others -(w odds / total) (e - centre) - w e z'carry + w p z'tilt.
+    """
+
+    def put(b: slice, scores: Array) -> None:
+        place = rows.order[b]
+        for column, line in zip(columns, scores, strict=True):
+            out[column, place] = line
+
+    for b in _blocks(part.run(which.mine)):
+        z, v = part.z[:, b], part.w[b]
+        scores = rows.y[at, b] - rows.y[base, b]
+        scores -= lines.beta.T @ z
+        scores -= lines.middle[:, None]
+        scores *= v / lines.mass
         if chance is not None:
-            scores -= (w[b] * _other(chance.coefficients @ z)) * (tilt.T @ z)
-        out[rows.order[b], place] = scores.T
-    for s, others in enumerate(which.others):
-        for b in _blocks(others):
-            z, v = rows.z[:, b], w[b]
-            lever = v * (carry @ z)
-            parts, tail = [], []
+            scores -= lines.tilt.T @ (z * (v / (1.0 + np.exp(chance.coefficients @ z))))
+        put(b, scores)
+    for run, others in enumerate(which.others):
+        here = part.run(others)
+        for b in _blocks(here):
+            z, v = part.z[:, b], part.w[b]
+            lever = v * (lines.carry @ z)
             if chance is not None:
-                odds = chance.odds[s][b.start - others.start : b.stop - others.start]
-                pull = v * odds / total
+                odds = chance.odds[run][b.start - here.start : b.stop - here.start]
+                pull = v * odds
+                likely = pull / (1.0 + odds)
+                pull /= lines.total
                 lever += pull
-                parts, tail = [(v * odds / (1.0 + odds)) * z, pull[None, :]], [tilt, centre[None, :]]
-            if beta.any():
-                parts.append(lever * z)
-                tail.append(beta)
-            scores = (rows.y[base, b] - rows.y[at, b]) * lever
-            if parts:
-                scores += np.concatenate(tail).T @ np.concatenate(parts)
-            out[rows.order[b], place] = scores.T
+            scores = lines.beta.T @ z
+            scores -= rows.y[at, b]
+            scores += rows.y[base, b]
+            scores *= lever
+            if chance is not None:
+                scores += lines.tilt.T @ (z * likely)
+                scores += lines.centre[:, None] * pull
+            put(b, scores)
 
 
-def _other(h: Array) -> Array:
-    """The chance of not being treated at a logit."""
-    return 1.0 / (1.0 + np.exp(h))
-
-
-def _chance(rows: Rows, which: Comparison, w: Array) -> Chance | None:
+def _chance(rows: Rows, part: Part, which: Comparison) -> _Chance | None:
     """Newton's method on the model of who is treated; None where it does not settle."""
-    k = len(rows.z)
-    mine = which.mine.stop - which.mine.start
-    if min(mine, sum(s.stop - s.start for s in which.others)) < 1 or (w[which.mine] > 0).sum() + _count(which, w) <= k:
+    k = len(part.z)
+    if part.count(which.runs) <= k:
         return None
-    guess = _first_guess(rows, which, w)
-    size = np.inf
-    for _ in range(STEPS):
-        finished = _pass(rows, which, w, guess, 1, size < 3e-4)
-        if finished is None:
-            return None
-        if finished.odds and np.abs(finished.step).max() <= SETTLED:
-            return finished
-        guess, size = guess + finished.step, float(np.abs(finished.step).max())
-    return None
-
-
-def _first_guess(rows: Rows, which: Comparison, w: Array) -> Array:
-    """The share of treated; with many rows, a few steps on some of them, then one on more."""
-    guess = np.zeros(len(rows.z))
-    guess[0] = np.log(w[which.mine].sum() / sum(w[s].sum() for s in which.others))
-    n = sum(s.stop - s.start for s in (which.mine, *which.others))
-    for every, most in ((n // 5_000, 4), (8, 1)):
-        if every < 4 or n // every < 5_000 or (which.mine.stop - which.mine.start) // every < 50 * len(guess):
+    guess = np.zeros(k)
+    guess[0] = np.log(part.weight((which.mine,)) / part.weight(which.others))
+    for thin in rows.thinner:  # few rows bring it near, then more of them nearer
+        if thin.count((which.mine,)) < 20 * k or thin.count(which.others) < 20 * k:
             continue
-        for _ in range(most):
-            found = _pass(rows, which, w, guess, every, False)
+        for _ in range(4):
+            found = _pass(thin, which, guess)
             if found is None:
                 break
             guess = guess + found.step
-            if np.abs(found.step).max() < 1e-2:
+            if np.abs(found.step).max() < 0.05:
                 break
-    return guess
+    size = np.inf
+    for _ in range(STEPS):
+        found = _pass(part, which, guess, rows.y if size < 3e-4 else None)
+        if found is None:
+            return None
+        size = float(np.abs(found.step).max())
+        if found.odds and size <= SETTLED:
+            return found
+        guess = guess + found.step
+    return None
 
 
-def _pass(rows: Rows, which: Comparison, w: Array, at: Array, every: int, whole: bool) -> Chance | None:
-    """Newton's step from ``at`` on every so many rows, and with ``whole`` what the effects need of the odds there."""
-    k, t = len(rows.z), len(rows.y)
-    hessian, gradient, square, cross = np.zeros((k, k)), np.zeros(k), np.zeros((k, k)), np.zeros((k, t))
-    every_odds = []
-    for treated, piece in ((True, which.mine), *((False, s) for s in which.others)):
-        odds = np.empty(piece.stop - piece.start) if whole and not treated else None
-        for b in _blocks(piece):
-            z, v = rows.z[:, b][:, ::every], w[b][::every]
-            h = at @ z
-            if max(h.max(initial=0.0), -h.min(initial=0.0)) > FAR:
+def _pass(part: Part, which: Comparison, at: Array, y: Array | None = None) -> _Chance | None:
+    """Newton's step from the coefficients ``at``, and given the outcomes what the effects need of the odds there."""
+    k = len(part.z)
+    hessian, gradient = np.zeros((k, k)), np.zeros(k)
+    square, cross = np.zeros((k, k)), np.zeros((k, 0 if y is None else len(y)))
+    every_odds: list[Array] = []
+    for run in which.runs:
+        treated, here = run is which.mine, part.run(run)
+        odds = np.empty(here.stop - here.start) if y is not None and not treated else None
+        for b in _blocks(here):
+            z, v = part.z[:, b], part.w[b]
+            e = at @ z
+            if max(e.max(), -e.min()) > FAR:
                 return None
-            e = np.exp(h)
+            np.exp(e, out=e)
             other = 1.0 / (1.0 + e)
-            if treated:
-                hessian += (z * (v * other * (1.0 - other))) @ z.T
-                gradient += z @ (v * other)
-                continue
-            chance = v * (e * other)
-            hessian += (z * (chance * other)) @ z.T
-            gradient -= z @ chance
-            if odds is not None:
-                odds[b.start - piece.start : b.stop - piece.start] = e
-                tilted = z * (v * e)
-                square += tilted @ z.T
-                cross += tilted @ rows.y[:, b].T
+            pull = v * other
+            likely = pull * e
+            pulled = z * (likely * other)
+            hessian += pulled @ z.T
+            gradient += z @ (pull if treated else -likely)
+            if odds is not None and y is not None:
+                odds[b.start - here.start : b.stop - here.start] = e
+                np.multiply(z, v * e, out=pulled)
+                square += pulled @ z.T
+                cross += pulled @ y[:, b].T
         if odds is not None:
             every_odds.append(odds)
     root = root_of(hessian / hessian[0, 0]) if hessian[0, 0] > 0 else None
@@ -305,4 +342,4 @@ def _pass(rows: Rows, which: Comparison, w: Array, at: Array, every: int, whole:
         return None
     root = root * np.sqrt(hessian[0, 0])
     step = np.linalg.solve(root, np.linalg.solve(root.T, gradient))
-    return Chance(at, root, step, every_odds, square, cross)
+    return _Chance(at, root, step, every_odds, square, cross)

@@ -96,7 +96,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.value = np.full(len(self.cells), np.nan)
-        self.scores = np.zeros((len(self.sample), len(self.cells)))
+        self.scores = np.zeros((len(self.cells), len(self.sample)))
 
 
 def effects(sample: Sample, outcome: Outcome, options: Options) -> Effects:
@@ -132,7 +132,7 @@ def _finished(work: _Work, groups: Array, used: Array) -> Effects:
         group[kept],
         time[kept],
         work.value[kept],
-        work.scores if len(kept) == len(group) else work.scores[:, kept],
+        (work.scores if len(kept) == len(group) else work.scores[kept]).T,
         work.first,
         sample.weights,
         tuple(notes),
@@ -161,12 +161,12 @@ def _cells(group: float, periods: Array, options: Options) -> Iterator[Cell]:
 def _whole(work: _Work) -> None:
     """Nobody is ever unseen: cells with the same group and comparison units are one problem."""
     rows = _rows(work)
-    sums = rows.weigh(rows.w)
+    sums = rows.weigh(rows.part.w)
     same: dict[tuple[float, int], list[int]] = {}
     for k, c in enumerate(work.cells):
         same.setdefault((c.group, int(np.searchsorted(rows.groups, c.cutoff, side="right"))), []).append(k)
     for together in same.values():
-        _together(work, rows, np.array(together), rows.w, sums)
+        _together(work, rows, np.array(together), rows.part.w, sums)
 
 
 def _changes(work: _Work) -> None:
@@ -175,10 +175,8 @@ def _changes(work: _Work) -> None:
     assert rows.seen is not None
     for k, c in enumerate(work.cells):
         which = rows.compare(c.group, c.cutoff)
-        w = rows.w * (rows.seen[c.at] & rows.seen[c.base])
-        pieces = (which.mine, *which.others)
-        before, after = (sum(float(v[s].sum()) for s in pieces) for v in (rows.w, w))
-        work.lost.append(1 - after / before)
+        w = rows.part.w * (rows.seen[c.at] & rows.seen[c.base])
+        work.lost.append(1 - rows.part._replace(w=w).weight(which.runs) / rows.part.weight(which.runs))
         _together(work, rows, np.array([k]), w, rows.weigh(w, which))
 
 
@@ -190,10 +188,10 @@ def _rows(work: _Work) -> staggered.Rows:
 def _together(work: _Work, rows: staggered.Rows, cells: Array, w: Array, sums: staggered.Sums) -> None:
     """Cells of one group with the same comparison units: fast where that is safe, else with care and in words."""
     some = work.cells[cells[0]]
-    which = rows.compare(some.group, some.cutoff)
-    for pieces, what in (((which.mine,), "mine"), (which.others, "others")):
-        if not any((w[s] > 0).any() for s in pieces):
-            work.why.update(dict.fromkeys(cells.tolist(), lacking.NOBODY if not pieces else what))
+    which, part = rows.compare(some.group, some.cutoff), rows.part._replace(w=w)
+    for runs, what in (((which.mine,), "mine"), (which.others, "others")):
+        if not part.weight(runs) > 0:
+            work.why.update(dict.fromkeys(cells.tolist(), what if runs else lacking.NOBODY))
             return
     at, base = np.array([work.cells[k].at for k in cells]), np.array([work.cells[k].base for k in cells])
     found = staggered.effects(rows, which, at, base, work.options.method, w, sums, work.scores, cells)
@@ -206,10 +204,11 @@ def _together(work: _Work, rows: staggered.Rows, cells: Array, w: Array, sums: s
 def _with_care(
     work: _Work, rows: staggered.Rows, which: staggered.Comparison, cells: Array, at: Array, base: Array, w: Array
 ) -> None:
-    pieces = [np.arange(s.start, s.stop) for s in (which.mine, *which.others)]
-    place = np.concatenate(pieces)
-    place = place[w[place] > 0]
-    units, member = rows.order[place], (place >= which.mine.start) & (place < which.mine.stop)
+    mine, *others = (np.arange(s.start, s.stop) for s in map(rows.part.run, which.runs))
+    place = np.concatenate([mine, *others])
+    member = np.arange(len(place)) < len(mine)
+    place, member = place[w[place] > 0], member[w[place] > 0]
+    units = rows.order[place]
     change = (rows.y[at][:, place] - rows.y[base][:, place]).T
     x, names = work.sample.covariates[units], _names(work)
     try:
@@ -219,7 +218,7 @@ def _with_care(
         work.why.update(dict.fromkeys(cells.tolist(), f"{reason} Or leave this group out by an eligibility rule{other}."))
         return
     work.value[cells] = found.treated - found.comparison
-    work.scores[np.ix_(units, cells)] = found.treated_scores - found.comparison_scores
+    work.scores[np.ix_(cells, units)] = (found.treated_scores - found.comparison_scores).T
     if found.propensity is not None:
         work.certain.update(found.propensity.separated.names)
     if found.outcome:
@@ -258,8 +257,8 @@ def _levels(work: _Work, used: Array) -> None:
             work.why[k] = str(reason)
             continue
         work.value[k] = value
-        work.scores[before, k] += scores[: len(before)]
-        work.scores[after, k] += scores[len(before) :]
+        work.scores[k, before] += scores[: len(before)]
+        work.scores[k, after] += scores[len(before) :]
         if chance is not None:
             work.certain.update(chance.separated.names)
 
