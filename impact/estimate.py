@@ -111,10 +111,11 @@ class Estimate:
         cluster = np.unique(sample.cluster[live], return_inverse=True)[1]
         _refuse_one_cluster(int(cluster.max(initial=-1)) + 1, sample)
         about["counts"] = _counts(sample, int(cluster.max()) + 1)
+        kept = slice(None) if live.all() else live  # nothing is copied where everybody counts
         if rests_on is not None:
-            small = _arms(scores[live], cluster, rests_on[live], direct[live], fitted)
+            small = _arms(scores[kept], cluster, rests_on[kept], direct[kept], fitted)
             about["notes"] = (*about["notes"], *caution(_lone(small, sample)))
-        return cls(_index(labels, len(value)), value, scores[live], sample.unit[live], cluster, small=small, **about)
+        return cls(_index(labels, len(value)), value, scores[kept], sample.unit[kept], cluster, small=small, **about)
 
     @classmethod
     def of_covariance(
@@ -359,8 +360,8 @@ class Estimate:
 def _arms(scores: Array, cluster: Array, rests_on: Array, direct: Array, fitted: int) -> Arms:
     """The reference by arms: which clusters hold the treated units that a value rests on, and which the others."""
     sums = inference.cluster_sums(scores, cluster)
-    treated = inference.cluster_sums(rests_on.astype(float), cluster) > 0
-    others = inference.cluster_sums((direct & ~rests_on).astype(float), cluster) > 0
+    treated = inference.cluster_sums(rests_on, cluster) > 0
+    others = inference.cluster_sums(direct & ~rests_on, cluster) > 0
     return Arms(sums, treated, others, fitted)
 
 
