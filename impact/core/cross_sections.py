@@ -123,9 +123,7 @@ class _Sum:
             self.scores -= sign * fit.carry(fit.design.T @ (v / v.sum()))
 
 
-def _models(
-    y: Array, d: Array, after: Array, x: Array, w: Array, *, both: bool
-) -> dict[tuple[bool, bool], LinearFit]:
+def _models(y: Array, d: Array, after: Array, x: Array, w: Array, *, both: bool) -> dict[tuple[bool, bool], LinearFit]:
     """Regressions by group and time; of the comparison only, unless both are asked for."""
     models = {}
     for group in (True, False) if both else (False,):

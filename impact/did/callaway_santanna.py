@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
-from impact.did.group_time import BASES, Options, effects
+from impact.did.group_time import effects
+from impact.did.options import BASES, Options
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.study import Outcome
@@ -85,9 +86,7 @@ def att_gt(
     >>> [round(float(v), 2) for v in callaway_santanna.att_gt(emulate(study, table)).value]
     [0.0, 1.67]
     """
-    options = Options(
-        method=method, comparison=comparison, anticipation=anticipation, base=base, unbalanced=unbalanced
-    )
+    options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base, unbalanced=unbalanced)
     return _quantities(sample, outcome, options, shows_base=True).att_gt()
 
 
@@ -132,9 +131,7 @@ def event_study(
 
     **References**: callaway2021; santanna2020.
     """
-    options = Options(
-        method=method, comparison=comparison, anticipation=anticipation, base=base, unbalanced=unbalanced
-    )
+    options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base, unbalanced=unbalanced)
     return _quantities(sample, outcome, options, shows_base=True).event_study(balance)
 
 

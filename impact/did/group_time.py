@@ -14,53 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from impact.core import arguments, cross_sections, doubly_robust, staggered
+from impact.core import cohorts, cross_sections, doubly_robust, staggered
 from impact.core.linear import coordinates
 from impact.did import lacking
 from impact.did.cells import Effects, first_seen
-from impact.sample import Sample, caution, told
-from impact.show.words import listing
+from impact.did.options import COMPARISONS, Options
+from impact.sample import Sample, told
 from impact.study import Outcome
 
 Array = np.ndarray
-
-COMPARISONS = {"not_yet": "units not yet treated", "never": "units never treated"}
-METHODS = {"dr": "doubly robust", "reg": "outcome regression", "ipw": "inverse probability weighting"}
-BASES = {
-    "varying": "effects before adoption from the period before",
-    "universal": "all effects from the last period before adoption",
-}
-UNBALANCED = ("changes", "levels")
-SMALL = 10
-"""Adoption groups of fewer units than this get a word of caution."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How the cells are estimated; refused in words where it makes no sense."""
-
-    method: str = "dr"
-    comparison: str = "not_yet"
-    anticipation: float = 0
-    base: str = "varying"
-    unbalanced: str = "changes"
-
-    def __post_init__(self) -> None:
-        for name, known in (
-            ("method", METHODS),
-            ("comparison", COMPARISONS),
-            ("base", BASES),
-            ("unbalanced", UNBALANCED),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"`{name}` is one of {listing(map(repr, known), 'or')}, not {getattr(self, name)!r}.")
-        arguments.number(self.anticipation, "anticipation", least=0, most=1e6)
-
-    def words(self, covariates: int) -> str:
-        """The method in words; without covariates the three ways of adjusting for them are one."""
-        how = METHODS[self.method] if covariates else "no covariates"
-        early = f", reacting up to {self.anticipation:g} periods in advance" if self.anticipation else ""
-        return f"Callaway and Sant'Anna, {how}, against {COMPARISONS[self.comparison]}{early}"
 
 
 class Cell(NamedTuple):
@@ -92,7 +54,7 @@ class _Work:
     why: dict[int, str] = field(default_factory=dict)  # the cells that cannot be estimated
     certain: set[str] = field(default_factory=set)
     leaning: dict[float, tuple[str, ...]] = field(default_factory=dict)
-    lost: list[float] = field(default_factory=list)
+    kept: list[float] = field(default_factory=list)  # the share of units seen in both periods of a cell
 
     def __post_init__(self) -> None:
         self.value = np.full(len(self.cells), np.nan)
@@ -108,13 +70,17 @@ def effects(sample: Sample, outcome: Outcome, options: Options) -> Effects:
     cells = [c for g in groups for c in _cells(g, periods, options)]
     y = sample.outcome(outcome.name, gaps=True)
     work = _Work(sample, outcome, options, periods, first, y, cells, notes + more)
-    seen_twice = _gaps(work, used)
-    if seen_twice is None:
+    seen = None if np.isfinite(y.sum()) else ~np.isnan(y[used])
+    if seen is None or seen.all():
         _whole(work)
-    elif seen_twice and options.unbalanced == "changes":
-        _changes(work)
     else:
-        _levels(work, used)
+        twice, notes = lacking.gaps(outcome.name, seen, options.unbalanced)
+        work.notes += notes
+        if twice and options.unbalanced == "changes":
+            _changes(work)
+            work.notes += lacking.followed(outcome.name, seen, work.kept)
+        else:
+            _levels(work, used)
     return _finished(work, groups, used)
 
 
@@ -125,9 +91,13 @@ def _finished(work: _Work, groups: Array, used: Array) -> Effects:
     time = work.periods[[c.at for c in work.cells]]
     if not len(kept):
         lacking.refuse(sample, outcome, COMPARISONS[options.comparison], group, time, work.first, work.why)
-    notes = work.notes + lacking.said(sample, outcome, COMPARISONS[options.comparison], group, time, work.first,
-                                      work.why)  # fmt: skip
-    notes += _small(groups, work.first[used], sample) + _shared(work)
+    whom = COMPARISONS[options.comparison]
+    notes = [
+        *work.notes,
+        *lacking.said(sample, outcome, whom, group, time, work.first, work.why),
+        *lacking.small(groups, work.first[used], sample),
+        *lacking.unlike(outcome.name, work.certain, work.leaning, options.method),
+    ]
     return Effects(
         group[kept],
         time[kept],
@@ -176,16 +146,16 @@ def _changes(work: _Work) -> None:
     for k, c in enumerate(work.cells):
         which = rows.compare(c.group, c.cutoff)
         w = rows.part.w * (rows.seen[c.at] & rows.seen[c.base])
-        work.lost.append(1 - rows.part._replace(w=w).weight(which.runs) / rows.part.weight(which.runs))
+        work.kept.append(rows.part._replace(w=w).weight(which.runs) / rows.part.weight(which.runs))
         _together(work, rows, np.array([k]), w, rows.weigh(w, which))
 
 
-def _rows(work: _Work) -> staggered.Rows:
+def _rows(work: _Work) -> cohorts.Rows:
     sample = work.sample
-    return staggered.Rows(work.y, sample.covariates, sample.weights, work.first)
+    return cohorts.Rows(work.y, sample.covariates, sample.weights, work.first)
 
 
-def _together(work: _Work, rows: staggered.Rows, cells: Array, w: Array, sums: staggered.Sums) -> None:
+def _together(work: _Work, rows: cohorts.Rows, cells: Array, w: Array, sums: cohorts.Sums) -> None:
     """Cells of one group with the same comparison units: fast where that is safe, else with care and in words."""
     some = work.cells[cells[0]]
     which, part = rows.compare(some.group, some.cutoff), rows.part._replace(w=w)
@@ -202,7 +172,7 @@ def _together(work: _Work, rows: staggered.Rows, cells: Array, w: Array, sums: s
 
 
 def _with_care(
-    work: _Work, rows: staggered.Rows, which: staggered.Comparison, cells: Array, at: Array, base: Array, w: Array
+    work: _Work, rows: cohorts.Rows, which: cohorts.Comparison, cells: Array, at: Array, base: Array, w: Array
 ) -> None:
     mine, *others = (np.arange(s.start, s.stop) for s in map(rows.part.run, which.runs))
     place = np.concatenate([mine, *others])
@@ -215,7 +185,8 @@ def _with_care(
         found = doubly_robust.levels(change, member, x, w[place], "ATT", work.options.method, names)
     except ValueError as reason:
         other = "" if work.options.method == "reg" else "; method='reg' needs no model of who is treated"
-        work.why.update(dict.fromkeys(cells.tolist(), f"{reason} Or leave this group out by an eligibility rule{other}."))
+        said = f"{reason} Or leave this group out by an eligibility rule{other}."
+        work.why.update(dict.fromkeys(cells.tolist(), said))
         return
     work.value[cells] = found.treated - found.comparison
     work.scores[np.ix_(cells, units)] = (found.treated_scores - found.comparison_scores).T
@@ -261,67 +232,3 @@ def _levels(work: _Work, used: Array) -> None:
         work.scores[k, after] += scores[len(before) :]
         if chance is not None:
             work.certain.update(chance.separated.names)
-
-
-def _gaps(work: _Work, used: Array) -> bool | None:
-    """None if every unit is always seen, else whether any is seen twice; says what is done with those who are not."""
-    if np.isfinite(work.y.sum()):
-        return None
-    times = (~np.isnan(work.y[used])).sum(axis=1)
-    some, n, name = int((times < work.y.shape[1]).sum()), int(used.sum()), work.outcome.name
-    if not some:
-        return None
-    twice = bool((times > 1).any())
-    if not twice:
-        how = (
-            f"Each of {n:,} units is seen in one period of `{name}` only: the observations of different periods are "
-            "compared, as from repeated cross-sections. Whom they cover must not change over time."
-        )
-    elif work.options.unbalanced == "levels":
-        how = (
-            f"{some:,} of {n:,} units are not seen in every period of `{name}`. All observations are compared as from "
-            "repeated cross-sections, nobody being followed (unbalanced='levels'); whom they cover must not change "
-            "over time."
-        )
-    else:
-        how = ""  # said when it is known how many each cell keeps
-    work.notes += [how] * bool(how)
-    return twice
-
-
-def _shared(work: _Work) -> list[str]:
-    """What concerns several cells alike."""
-    notes = []
-    name, options = work.outcome.name, work.options
-    if work.lost:
-        seen = ~np.isnan(work.y[work.sample.weights > 0])
-        least, most = 100 * (1 - max(work.lost)), 100 * (1 - min(work.lost))
-        some = int((~seen.all(axis=1)).sum())
-        notes.append(
-            f"{some:,} of {len(seen):,} units are not seen in every period of `{name}`. They are kept: each effect is "
-            f"of the units seen in both of its periods, which are {least:.0f} to {most:.0f}% of those it concerns; "
-            "unbalanced='levels' compares all observations instead, following nobody."
-        )
-    if work.certain:
-        notes += caution([
-            f"Some units are certain to be treated, or not to be, by {listing(sorted(work.certain))} in some "
-            f"comparisons of `{name}`: they have nobody to be compared with there."
-        ])  # fmt: skip
-    for group, names in work.leaning.items():
-        notes += caution([
-            f"Among the units compared with those first treated in {group:g}, {listing(f'`{n}`' for n in names)} cannot "
-            f"be told from the other covariates: the effect on `{name}` takes no account of it"
-            + (" in the regression." if options.method == "dr" else ".")
-        ])  # fmt: skip
-    return notes
-
-
-def _small(groups: Array, first: Array, sample: Sample) -> list[str]:
-    small = [g for g in groups if (first == g).sum() < SMALL]
-    if not small:
-        return []
-    which = listing(f"{g:g}" for g in small[:8]) + (" and more" if len(small) > 8 else "")
-    return [
-        f"{len(small)} of {len(groups)} adoption groups (`{sample.study.adoption}` {which}) have fewer than {SMALL} "
-        "units: the standard errors of their own effects are too small to rely on."
-    ]
