@@ -185,10 +185,10 @@ class Estimate:
         return np.where(error == 0, self.value, low), np.where(error == 0, self.value, high)
 
     def _critical(self, level: float, simultaneous: bool) -> Any:
-        from scipy import stats
+        from scipy import special  # a quarter of a second sooner there than scipy.stats
 
         if not simultaneous or len(self.value) == 1:
-            return stats.t.ppf((1 + level) / 2, self.dfs)
+            return special.stdtrit(self.dfs, (1 + level) / 2)
         return inference.sup_t(self.vcov, self.df, level)
 
     def detectable(self, power: float = 0.8, level: float = 0.95) -> Array:
