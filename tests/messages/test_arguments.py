@@ -33,6 +33,7 @@ WRONG: dict[str, list[Any]] = {
     "comparison": ["everybody", None, 3],
     "anticipation": [-1, np.nan, "soon", 99, None],
     "base": ["military", None],
+    "unbalanced": ["steady", None, 3],
     "balance": [-1, 99, "even", np.nan, 1.5],
     "average": ["mean", None],
     "threshold": [-1, 0, np.nan, "low", None, np.inf],
