@@ -57,8 +57,9 @@ class Regression:
         return (self._columns * (self._weights * self.residual)[:, None]) @ self.inverse
 
     def small(self, cluster: Array) -> BellMcCaffrey | None:
-        """CR2 with Bell and McCaffrey's degrees, clusters being (n,) codes of the units; None where too costly."""
-        return bell_mccaffrey(self._columns, self.residual, self._weights, self._effects, cluster[self._row])
+        """CR2 with Bell and McCaffrey's degrees, clusters being (n,) codes of units from 0; None where too costly."""
+        count = int(cluster.max()) + 1
+        return bell_mccaffrey(self._columns, self.residual, self._weights, self._effects, cluster[self._row], count)
 
     @property
     def degrees(self) -> int:
