@@ -10,7 +10,6 @@ References: frisch1933.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
 from typing import TYPE_CHECKING
 
 import numpy as np
