@@ -62,8 +62,23 @@ class Panel(NamedTuple):
         return self.weights > 0
 
     @property
+    def seen(self) -> Array:
+        """(n, T) which observations there are, of units with weight."""
+        return np.asarray(~np.isnan(self.outcome) & self.used[:, None])
+
+    @property
     def gaps(self) -> bool:
-        return bool(np.isnan(self.outcome[self.used]).any())
+        return bool((self.seen != self.used[:, None]).any())
+
+    @property
+    def once(self) -> Array:
+        """(n,) units seen in a single period."""
+        return np.asarray(self.seen.sum(axis=1) == 1)
+
+    @property
+    def repeated(self) -> bool:
+        """A repeated cross-section: nobody is seen twice, and groups have constants in place of units."""
+        return self.gaps and bool((self.seen.sum(axis=1) <= 1).all())
 
 
 class Terms(NamedTuple):
@@ -103,10 +118,26 @@ def panel_of(sample: Sample, outcome: Outcome, options: Options) -> Panel:
         weights = np.where(always, 0.0, weights)
     seen = np.where(seen > periods[-1], np.inf, seen)
     first, group = np.unique(np.where(weights > 0, seen, np.inf), return_inverse=True)
-    return Panel(
+    panel = Panel(
         sample.outcome(outcome.name, gaps=True), periods, first, np.searchsorted(periods, first), group, weights,
-        sample.covariates, tuple(notes),
+        sample.covariates, (),
     )  # fmt: skip
+    return panel._replace(notes=(*notes, *_gap_notes(panel, outcome, options)))
+
+
+def _gap_notes(panel: Panel, outcome: Outcome, options: Options) -> list[str]:
+    """Who is not seen in every period, and what becomes of them."""
+    if panel.repeated:
+        if options.effects != "within":
+            raise ValueError(
+                f"First differences were asked for, and none of {int(panel.used.sum()):,} units is seen in more than "
+                f"one period of `{outcome.name}`: use effects='within', in which adoption groups have constants."
+            )
+        return [f"No unit is seen twice in `{outcome.name}`: adoption groups have constants in place of units."]
+    once, n = int(panel.once.sum()), int(panel.used.sum())
+    if not once:
+        return []
+    return [f"{once:,} of {n:,} units are seen in a single period of `{outcome.name}` and say nothing on changes."]
 
 
 def static(panel: Panel, options: Options) -> Terms:
@@ -160,7 +191,7 @@ def fitted(sample: Sample, outcome: Outcome, panel: Panel, terms: Terms, options
     few = bool((_sides(cluster, panel, covers) < FEW).any())
     exact = few and sample.nuisance is None and options.errors == "clustered"
     exact = exact and _affordable(cluster, panel, terms)
-    fit = _regression(outcome, panel, terms, options, all_observations=exact or panel.gaps)
+    fit = regression(outcome, panel, terms, options, all_observations=exact or panel.gaps)
     kept = np.flatnonzero(fit.kept < k)
     place = fit.kept[kept]
     small = None
@@ -201,7 +232,7 @@ def _affordable(cluster: Array, panel: Panel, terms: Terms) -> bool:
     return (int(cluster.max()) + 1) * float(columns) ** 3 <= bell_mccaffrey.WORK
 
 
-def _regression(
+def regression(
     outcome: Outcome, panel: Panel, terms: Terms, options: Options, *, all_observations: bool
 ) -> Regression | Collapsed:
     y, pattern, within = panel.outcome, terms.pattern, options.effects == "within"
@@ -211,10 +242,13 @@ def _regression(
         if not all_observations:
             return collapsed(y, panel.group, pattern, panel.covariates, panel.weights, within=within)
         unit, period = np.nonzero(~np.isnan(y) & panel.used[:, None])
+        if not len(unit):
+            raise ValueError("No unit is seen in two periods running, to take differences of: use effects='within'.")
         x = pattern[panel.group[unit], period]
-        later = range(1 if within else 0, y.shape[1])
+        later = range(1 if within and not panel.repeated else 0, y.shape[1])
         own = [(period == t) * z[unit] for z in panel.covariates.T for t in later]
-        effects = (unit, period) if within else (period,)
+        constants = panel.group[unit] if panel.repeated else unit
+        effects = (constants, period) if within else (period,)
         return regress(y[unit, period], np.column_stack([x, *own]), row=unit, effects=effects, weights=panel.weights)
     except ValueError as reason:
         raise ValueError(f"The effect on `{outcome.name}` cannot be estimated by two-way effects. {reason}") from reason
