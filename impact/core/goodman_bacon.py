@@ -67,6 +67,19 @@ def comparisons(start: Array, weight: Array, mean: Array) -> Comparisons:
     return Comparisons(treated_, other, kind_, size / variance, estimate)
 
 
+def coefficients(parts: Comparisons, weight: Array, start: Array, periods: int) -> Array:
+    """(C, T): what the weighted sum of comparisons, with these weights, takes of each group's mean in each period."""
+    out = np.zeros((len(start), periods))
+    for k, o, w in zip(parts.treated, parts.other, weight, strict=True):
+        low, high, _ = _span(int(start[k]), int(start[o]), periods)
+        change = np.zeros(periods)
+        change[start[k] : high] = w / (high - start[k])
+        change[low : start[k]] = -w / (start[k] - low)
+        out[k] += change
+        out[o] -= change
+    return out
+
+
 def _span(own: int, other: int, periods: int) -> tuple[int, int, int]:
     """The periods in which the other group's treatment does not change, and the kind of comparison."""
     if other == periods:
