@@ -90,6 +90,9 @@ GLOSSARY: dict[str, Entry] = {
     "shift": Entry("Shift", "How far the estimate moves."),
     "shift_error": Entry("Std. error of shift", "How far the shift would typically stray from sample to sample."),
     "margin": Entry("Margin", "The size of effect that counts as none."),
+    # What an average is made of.
+    "compared_with": Entry("Compared with", "The units whose changes stand for those without treatment."),
+    "weight": Entry("Weight", "Share of the row in the average.", 3),
     # Overlap.
     "score_low": Entry("Score from", "The lower end of the bin of the propensity score.", 3),
     "score_high": Entry("Score to", "The upper end of the bin of the propensity score.", 3),
