@@ -77,6 +77,9 @@ def by_tilting(d: Array, x: Array, w: Array) -> Odds:
     return Odds(found.ratio, found.slope, lambda tilt: influence @ (z.T @ tilt))
 
 
+_Within = tuple[float, LinearFit, bool]
+
+
 class _Sum:
     """A sum of means, each over its own weights; what they depend on is followed to the scores of the rows."""
 
@@ -84,7 +87,9 @@ class _Sum:
         self.value, self.scores, self.tilt = 0.0, np.zeros(n), np.zeros(n)
         self.pulls: list[tuple[LinearFit, bool, Array]] = []
 
-    def add(self, sign: float, y: Array, v: Array, moves: Array | None = None, *fits: tuple[float, LinearFit, bool]) -> None:
+    def add(
+        self, sign: float, y: Array, v: Array, moves: Array | None = None, *fits: tuple[float, LinearFit, bool]
+    ) -> None:
         """Add ``sign`` times the mean of y over v.
 
         ``moves`` (n,) is the derivative of v in the log odds. Each of ``fits`` is a regression whose prediction is in
@@ -92,7 +97,7 @@ class _Sum:
         """
         total = v.sum()
         centre = mean(y, v)
-        self.value += sign * centre
+        self.value += sign * float(centre)
         self.scores += sign * mean_scores(y, v)
         if moves is not None:
             self.tilt += sign * moves / total * (y - centre)
@@ -107,7 +112,7 @@ class _Sum:
                 self.tilt += part
         if odds is not None:
             self.scores += odds.carry(self.tilt)
-        return Found(float(self.value), self.scores, odds.certain if odds is not None else ())
+        return Found(self.value, self.scores, odds.certain if odds is not None else ())
 
 
 def changes(y: Array, d: Array, x: Array, w: Array, method: str, names: Sequence[str] | None = None) -> Found:

@@ -134,7 +134,7 @@ def _normal(y: Array, seen: Array, kind: Array, terms: Array, z: Array, w: Array
     ends = np.append(starts[1:], len(order))
     gram, right = np.zeros((J, q, J, q)), np.zeros((J, q))
     many = len(first) > len(order) // 8
-    for some in ([slice(None)] if not many else blocks(len(first))):
+    for some in [slice(None)] if not many else blocks(len(first)):
         lead = first[some]
         mask = seen[lead][:, :, None].astype(float)
         own = terms[kind[lead]] * mask
@@ -143,11 +143,15 @@ def _normal(y: Array, seen: Array, kind: Array, terms: Array, z: Array, w: Array
         rows = order[low:high]
         begin = starts[some] - low
         weighted = w[rows, None] * z[rows]
-        moments = np.add.reduceat(weighted[:, :, None] * z[rows][:, None, :], begin) if many else _by_part(
-            weighted, z[rows], begin
+        moments = (
+            np.add.reduceat(weighted[:, :, None] * z[rows][:, None, :], begin)
+            if many
+            else _by_part(weighted, z[rows], begin)
         )
-        cross = np.add.reduceat(weighted[:, :, None] * y[rows][:, None, :], begin) if many else _by_part(
-            weighted, y[rows], begin
+        cross = (
+            np.add.reduceat(weighted[:, :, None] * y[rows][:, None, :], begin)
+            if many
+            else _by_part(weighted, y[rows], begin)
         )
         gram += np.einsum("kab,kij->iajb", moments, own.transpose(0, 2, 1) @ within, optimize=True)
         right += np.einsum("kat,ktj->ja", cross, within, optimize=True)

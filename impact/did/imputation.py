@@ -7,13 +7,12 @@ they say of the treated ones is taken from what was seen.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from impact.core import arguments, unit_effects
 from impact.core.unit_effects import UnitEffects
-from impact.did import aggregate
+from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
 from impact.did.observed import Observed, lacking, observed
 from impact.estimate import Estimate
@@ -82,7 +81,7 @@ def att_gt(sample: Sample, *, outcome: Names = None, anticipation: float = 0) ->
     >>> [round(float(v), 2) for v in imputation.att_gt(emulate(study, table)).value]
     [1.67]
     """
-    return aggregate.att_gt(sample, outcome, _cells(anticipation), **_about(sample, anticipation))
+    return _quantities(sample, outcome, anticipation).att_gt()
 
 
 def event_study(
@@ -132,8 +131,7 @@ def event_study(
     **References**: borusyak2024.
     """
     arguments.number(leads, "leads", least=0, whole=True, optional=True)
-    cells = _cells(anticipation, leads=leads, asked=True)
-    return aggregate.event_study(sample, outcome, cells, balance=balance, **_about(sample, anticipation))
+    return _quantities(sample, outcome, anticipation, leads).event_study(balance)
 
 
 def by_group(sample: Sample, *, outcome: Names = None, anticipation: float = 0) -> Estimate:
@@ -161,7 +159,7 @@ def by_group(sample: Sample, *, outcome: Names = None, anticipation: float = 0) 
 
     **References**: borusyak2024.
     """
-    return aggregate.by_group(sample, outcome, _cells(anticipation), **_about(sample, anticipation))
+    return _quantities(sample, outcome, anticipation).by_group()
 
 
 def by_period(sample: Sample, *, outcome: Names = None, anticipation: float = 0) -> Estimate:
@@ -189,7 +187,7 @@ def by_period(sample: Sample, *, outcome: Names = None, anticipation: float = 0)
 
     **References**: borusyak2024.
     """
-    return aggregate.by_period(sample, outcome, _cells(anticipation), **_about(sample, anticipation))
+    return _quantities(sample, outcome, anticipation).by_period()
 
 
 def att(sample: Sample, *, outcome: Names = None, anticipation: float = 0, average: str = "group") -> Estimate:
@@ -221,21 +219,16 @@ def att(sample: Sample, *, outcome: Names = None, anticipation: float = 0, avera
 
     **References**: borusyak2024.
     """
-    return aggregate.att(sample, outcome, _cells(anticipation), average=average, **_about(sample, anticipation))
+    return _quantities(sample, outcome, anticipation).att(average)
 
 
-def _about(sample: Sample, anticipation: float) -> dict[str, Any]:
+def _quantities(sample: Sample, outcome: Names, anticipation: float, leads: int | None = 0) -> Quantities:
+    arguments.number(anticipation, "anticipation", least=0, most=1e6)
     how = ", covariates by period" if sample.covariates.shape[1] else ""
     early = f", reacting up to {anticipation:g} periods in advance" if anticipation else ""
-    return {
-        "method": f"imputation from untreated observations (Borusyak, Jaravel and Spiess){how}{early}",
-        "references": ("borusyak2024",),
-    }
-
-
-def _cells(anticipation: float, *, leads: int | None = 0, asked: bool = False) -> aggregate.Cells:
-    arguments.number(anticipation, "anticipation", least=0, most=1e6)
-    return partial(_effects, anticipation=anticipation, leads=leads if asked else 0)
+    words = f"imputation from untreated observations (Borusyak, Jaravel and Spiess){how}{early}"
+    cells = partial(_effects, anticipation=anticipation, leads=leads)
+    return Quantities(sample, outcome, cells, {"method": words, "references": ("borusyak2024",)})
 
 
 def _effects(sample: Sample, outcome: Outcome, *, anticipation: float, leads: int | None) -> Effects:
@@ -257,8 +250,8 @@ def _effects(sample: Sample, outcome: Outcome, *, anticipation: float, leads: in
     if not there.any():
         raise ValueError(
             f"Nothing can be imputed for the {sum(map(len, rows.values())):,} units that adopt "
-            f"(`{sample.study.adoption}`) in `{outcome.name}`: in no period since adoption is anybody untreated seen who "
-            "could be compared with; add units that adopt later or never."
+            f"(`{sample.study.adoption}`) in `{outcome.name}`: in no period since adoption is anybody untreated seen to "
+            "compare with; add units that adopt later or never."
         )
     done = [cell for cell, ok in zip(wanted, there, strict=True) if ok]
     scores = fit.carry(-gradient[there])
@@ -329,6 +322,6 @@ def _with_leads(found: Effects, seen: Observed, w: Array, anticipation: float, l
 
 def _too_many(seen: Observed, leads: int, most: int) -> str:
     return (
-        f"`leads` is {leads}, and of the periods of `{seen.outcome.name}` before adoption {max(most, 0)} can be told from "
-        "unit and period effects, since an earlier one is needed to measure from: ask for at most that."
+        f"`leads` is {leads}, and of the periods of `{seen.outcome.name}` before adoption {max(most, 0)} can be told "
+        "from unit and period effects, since an earlier one is needed to measure from: ask for at most that."
     )

@@ -117,7 +117,7 @@ def att(
     parts = [_part(sample, o, before, after, anticipation, method, errors) for o in asked]
     about: dict[str, Any] = {
         "estimand": "Average effect on the treated, after against before",
-        "method": f"difference in differences, {_how(sample, method)}{'' if errors == 'clustered' else f', {errors} errors'}",
+        "method": f"difference in differences, {_how(sample, method, errors)}",
         "kind": "points",
         "axes": {"estimate": effect_on(asked)},
         "percent": all(is_share(sample.outcome(o.name, gaps=True)[sample.weights > 0]) for o in asked),
@@ -193,8 +193,8 @@ def _part(
             variance, degrees = core.observed(fit, errors)
     except ValueError as reason:
         raise ValueError(
-            f"The effect on `{outcome.name}` for the {int(sides.treated[unit].sum()):,} treated cannot be estimated with "
-            f"these covariates. {reason}"
+            f"The effect on `{outcome.name}` for the {int(sides.treated[unit].sum()):,} treated cannot be estimated "
+            f"with these covariates. {reason}"
         ) from reason
     if found.certain:
         notes += caution([f"Some units are certain to be treated, or not to be, by {listing(sorted(found.certain))}: "
@@ -224,9 +224,9 @@ def _of_observations(
     )
 
 
-def _how(sample: Sample, method: str) -> str:
-    adjusted = METHODS[method] if sample.covariates.shape[1] else "no covariates"
-    return "two-way regression" if method == "two_way" else adjusted
+def _how(sample: Sample, method: str, errors: str) -> str:
+    adjusted = METHODS[method] if sample.covariates.shape[1] or method == "two_way" else "no covariates"
+    return adjusted if errors == "clustered" else f"{adjusted}, {errors} errors"
 
 
 def _over_time(sample: Sample, outcome: Names) -> tuple[Outcome, ...]:
@@ -280,7 +280,9 @@ def _said_aside(aside: int, sample: Sample, periods: Array, early: Array, late: 
 def _columns(given: Any, periods: Array, name: str, outcome: Outcome) -> Array | None:
     if given is None:
         return None
-    asked = arguments.numbers(list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given, name)
+    asked = arguments.numbers(
+        list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given, name
+    )
     if not len(asked) or not np.isin(asked, periods).all():
         raise ValueError(
             f"`{name}` names {len(asked)} periods of which {int(np.isin(asked, periods).sum())} are among the "
@@ -305,7 +307,7 @@ def _refuse_empty(outcome: Outcome, d: Array, later: Array | None, sides: _Sides
     empty = [who for who, mask in cells.items() if not mask.any()]
     if empty:
         raise ValueError(
-            f"A difference in differences of `{outcome.name}` needs treated and comparison units before and after, and of "
-            f"{int((sample.weights > 0).sum()):,} units there are none as {listing(empty)}: name other periods as "
+            f"A difference in differences of `{outcome.name}` needs treated and comparison units before and after, and "
+            f"of {int((sample.weights > 0).sum()):,} units there are none as {listing(empty)}: name other periods as "
             "`before` and `after`, or add units."
         )
