@@ -23,9 +23,7 @@ Array = np.ndarray
 Names = str | list[str] | None
 
 
-def att_gt(
-    sample: Sample, *, outcome: Names = None, comparison: str = "not_yet", anticipation: float = 0
-) -> Estimate:
+def att_gt(sample: Sample, *, outcome: Names = None, comparison: str = "not_yet", anticipation: float = 0) -> Estimate:
     """The effect in each period on the units first treated in each period, as coefficients of one regression.
 
     With unit effects, period effects, covariates x_i that move the outcome differently in each period, and, for each
@@ -265,8 +263,8 @@ def _effects(sample: Sample, outcome: Outcome, *, comparison: str, anticipation:
     )  # fmt: skip
     if not len(done):
         raise ValueError(
-            f"None of the {len(cells)} effects by adoption group and period on `{outcome.name}` can be told from period "
-            f"effects: there are no {COMPARISONS[comparison]} (`{sample.study.adoption}`); add some."
+            f"None of the {len(cells)} effects by adoption group and period on `{outcome.name}` can be told from "
+            f"period effects: there are no {COMPARISONS[comparison]} (`{sample.study.adoption}`); add some."
         )
     value = np.einsum("cjq,jq->c", gradient[done], fit.coefficients)
     scores = fit.carry(gradient[done])

@@ -250,8 +250,8 @@ def _effects(sample: Sample, outcome: Outcome, *, anticipation: float, leads: in
     if not there.any():
         raise ValueError(
             f"Nothing can be imputed for the {sum(map(len, rows.values())):,} units that adopt "
-            f"(`{sample.study.adoption}`) in `{outcome.name}`: in no period since adoption is anybody untreated seen to "
-            "compare with; add units that adopt later or never."
+            f"(`{sample.study.adoption}`) in `{outcome.name}`: in no period since adoption is anybody untreated seen "
+            "to compare with; add units that adopt later or never."
         )
     done = [cell for cell, ok in zip(wanted, there, strict=True) if ok]
     scores = fit.carry(-gradient[there])

@@ -97,6 +97,9 @@ WRONG: dict[str, list[Any]] = {
     "before": [np.nan, "soon", 99, [], [1, 2, 3, 4], [[1]]],
     "after": [np.nan, "soon", 99, [], [1, 2, 3, 4], [[1]]],
     "errors": ["magic", None, 3],
+    "pre": [-1, 0, "many", np.nan, 1.5, 99],
+    "post": [-1, "many", np.nan, 1.5, 99],
+    "stacking": ["magic", None, 3],
     "leads": [-1, 99, "many", np.nan, 1.5],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
