@@ -323,8 +323,8 @@ def _affected(sample: Sample, name: str | None) -> tuple[Array, Array, tuple[str
     values = marks[:, at[0]]
     if len(at) != 1 or not np.isin(values, (0, 1)).all():
         raise ValueError(
-            f"`affected` names `{name}`, which makes {len(at)} columns or holds other values than 0 and 1, and must say "
-            "of each unit yes or no: name a covariate that is 1 for those whom the programme may reach and 0 for others."
+            f"`affected` names `{name}`, which makes {len(at)} columns or holds other values than 0 and 1: name a "
+            "covariate that is 1 for those whom the programme may reach and 0 for others."
         )
     own = {t for t, places in sample.terms.items() if at[0] in places}
     bare = {t.removeprefix("C(").removesuffix(")") for t in own} | own
@@ -364,8 +364,8 @@ class _Work:
         why = f"because affected or other units are missing there or among {COMPARISONS[options.comparison]}"
         notes = seen.notes + lacking(lost, len(wanted), seen.outcome, why)
         if certain:
-            notes += caution([f"Some units are certain to be in one of the groups compared, by "
-                              f"{listing(sorted(certain))}, in some comparisons of `{seen.outcome.name}`."])  # fmt: skip
+            notes += caution([f"Some units are certain to be in one of the groups compared, by {listing(sorted(certain))}"
+                              f", in some comparisons of `{seen.outcome.name}`."])  # fmt: skip
         if np.isnan(seen.y[seen.weights > 0]).any():
             notes.append(f"Each effect on `{seen.outcome.name}` rests on the units seen in both of its periods.")
         self._refuse_nothing(found, wanted)

@@ -100,6 +100,7 @@ WRONG: dict[str, list[Any]] = {
     "pre": [-1, 0, "many", np.nan, 1.5, 99],
     "post": [-1, "many", np.nan, 1.5, 99],
     "stacking": ["magic", None, 3],
+    "affected": ["nothing", "", 3, ["age"], "age"],
     "leads": [-1, 99, "many", np.nan, 1.5],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
