@@ -364,8 +364,8 @@ class _Work:
         why = f"because affected or other units are missing there or among {COMPARISONS[options.comparison]}"
         notes = seen.notes + lacking(lost, len(wanted), seen.outcome, why)
         if certain:
-            notes += caution([f"Some units are certain to be in one of the groups compared, by {listing(sorted(certain))}"
-                              f", in some comparisons of `{seen.outcome.name}`."])  # fmt: skip
+            notes += caution([f"Some units are certain of their group by {listing(sorted(certain))} in comparisons of "
+                              f"`{seen.outcome.name}`: they have nobody to be compared with there."])  # fmt: skip
         if np.isnan(seen.y[seen.weights > 0]).any():
             notes.append(f"Each effect on `{seen.outcome.name}` rests on the units seen in both of its periods.")
         self._refuse_nothing(found, wanted)

@@ -86,8 +86,9 @@ def regions(n: int = 80, periods: int = 5, seed: int = 0) -> pd.DataFrame:
     y += r.normal(0, 1, (n, periods))
     urban = np.repeat(np.arange(n) % 2, periods)
     return pd.DataFrame(
-        {"region": np.repeat(np.arange(n), periods), "urban": urban, "quarter": np.tile(t, n), "start": np.repeat(g, periods),
-         "deprivation": np.repeat(x, periods), "rate": y.ravel(), "weight": np.repeat(r.uniform(0.5, 2, n), periods)}
+        {"region": np.repeat(np.arange(n), periods), "quarter": np.tile(t, n), "start": np.repeat(g, periods),
+         "urban": urban, "deprivation": np.repeat(x, periods),
+         "rate": y.ravel(), "weight": np.repeat(r.uniform(0.5, 2, n), periods)}
     )  # fmt: skip
 
 
