@@ -95,6 +95,14 @@ WRONG: dict[str, list[Any]] = {
     "cut_by": ["everybody", 3],
     "design": ["magic", 3],
     "repetitions": [0, 1, -1, 1.5, "many", None],
+    "before": [np.nan, "soon", 99, [], [1, 2, 3, 4], [[1]]],
+    "after": [np.nan, "soon", 99, [], [1, 2, 3, 4], [[1]]],
+    "errors": ["magic", None, 3],
+    "pre": [-1, 0, "many", np.nan, 1.5, 99],
+    "post": [-1, "many", np.nan, 1.5, 99],
+    "stacking": ["magic", None, 3],
+    "affected": ["nothing", "", 3, ["age"], "age"],
+    "leads": [-1, 99, "many", np.nan, 1.5],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
 
