@@ -17,7 +17,7 @@ from impact.did.few_places import Places, by_unit
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.show import digits
-from impact.show.words import counted, listing, tested
+from impact.show.words import counted, tested
 
 Array = np.ndarray
 
@@ -92,8 +92,8 @@ class Answers:
         change = self.found[0][0]
         sizes = ", ".join(map(str, np.sort(change.sizes)))
         counts = (
-            f"{counted(int(change.treated.sum()), 'treated unit')} in {counted(len(change.sizes), 'area')} (of {sizes}) "
-            f"and {counted(int((~change.treated).sum()), 'untreated one')}; {change.said}."
+            f"{counted(int(change.treated.sum()), 'treated unit')} in {counted(len(change.sizes), 'area')} "
+            f"(of {sizes}) and {counted(int((~change.treated).sum()), 'untreated one')}; {change.said}."
         )
         notes = [note for each, _ in self.found for note in each.notes]
         return Check(
@@ -155,15 +155,14 @@ def _spread(row: Row) -> float:
 def _counted(rejected: int, valid: int, null: float, p: Array) -> str:
     """How many methods reject a value, in words."""
     what = "zero" if null == 0 else f"the aim of {digits.plain(null)}"
-    between = (
-        tested(p.min()) if p.min() == p.max() else f"p from {digits.p_value(p.min())} to {digits.p_value(p.max())}"
-    )
-    methods = "the one valid method" if valid == 1 else f"{valid} valid methods"
-    if rejected == 0:
-        return f"{'none of ' if valid > 1 else ''}{methods} {'rejects' if valid > 1 else 'does not reject'} {what} ({between})"
-    if rejected == valid:
-        return f"{'all ' if valid > 1 else ''}{methods} reject{'s' if valid == 1 else ''} {what} ({between})"
-    return f"{rejected} of {methods} reject {what} and {listing([valid - rejected])} do not ({between})"
+    low, high = p.min(), p.max()
+    between = tested(low) if low == high else f"p from {digits.p_value(low)} to {digits.p_value(high)}"
+    if valid == 1:
+        return f"the one valid method {'rejects' if rejected else 'does not reject'} {what} ({between})"
+    if rejected in (0, valid):
+        which = f"all {valid} valid methods reject" if rejected else f"none of {valid} valid methods rejects"
+        return f"{which} {what} ({between})"
+    return f"{rejected} of {valid} valid methods reject {what} and {valid - rejected} do not ({between})"
 
 
 def _people(sample: Sample, population: Any) -> Array:

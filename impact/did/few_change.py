@@ -50,8 +50,8 @@ class Change:
         if len(starts) > 1:
             between = int(((periods >= starts[0]) & (periods < starts[-1])).sum())
             notes += [
-                f"Units adopted in {len(starts)} different periods: the {between} periods between the first adoption and "
-                "the last belong to neither side and are left out."
+                f"Units adopted in {len(starts)} different periods: the {between} periods between the first adoption "
+                "and the last belong to neither side and are left out."
             ]
         if sample.nuisance is not None:
             notes += ["The weights were estimated, and are taken as given here."]
@@ -96,7 +96,8 @@ def _count(asked: int | None, name: str, there: int, outcome: Outcome) -> int:
     if asked > there:
         where = "before the first adoption" if name == "before" else "from the last adoption on"
         raise ValueError(
-            f"`{name}` asks for {asked} periods {where}, and `{outcome.name}` has {there}: ask for fewer, or leave it out."
+            f"`{name}` asks for {asked} periods {where}, and `{outcome.name}` has {there}: ask for fewer, or leave it "
+            "out."
         )
     return int(asked)
 

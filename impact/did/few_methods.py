@@ -20,7 +20,7 @@ FEW = 20
 DONORS = 40
 """Conley and Taber's and Ferman and Pinto's tests need the tails of the untreated areas' errors: at least so many."""
 WILD = 5
-"""With fewer treated clusters than this the restricted wild bootstrap hardly ever rejects, or draws repeat themselves."""
+"""With fewer treated clusters than this the restricted wild bootstrap hardly ever rejects, or rejects at random."""
 YES = "yes"
 
 
@@ -283,4 +283,6 @@ def _refused(change: Change, method: str, hypothesis: str, why: str) -> Row:
     weights, treated = change.weights, change.treated
     partial = permutation.Partial.of(change.covariates, weights)
     y, d = partial.rest(change.value), partial.rest(treated.astype(float))
-    return Row(method, float(y @ d / (d @ d)), *[np.nan] * 5, hypothesis, "none", 0, why)
+    nothing = np.nan
+    value = float(y @ d / (d @ d))
+    return Row(method, value, nothing, nothing, nothing, nothing, nothing, hypothesis, "none", 0, why)

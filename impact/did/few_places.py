@@ -100,8 +100,8 @@ def _pairs(sample: Sample, table: Any) -> Array:
     alone = len(sample) - len(np.unique(pairs))
     if alone > len(sample) / 2:
         raise ValueError(
-            f"`neighbours` names no neighbour for {alone} of {len(sample)} units (`{sample.study.unit}`): see that it has "
-            "the units' own labels in both columns."
+            f"`neighbours` names no neighbour for {alone} of {len(sample)} units (`{sample.study.unit}`): see that it "
+            "has the units' own labels in both columns."
         )
     return pairs
 

@@ -111,8 +111,9 @@ def compare(
     >>> trial = regions(seed=1)
     >>> study = Study(title="Regional trials", unit="municipality", period="month", adoption="adoption",
     ...               cluster="area", outcomes=Outcome("log_broad", "broad unemployment", unit="per cent"))
+    >>> people = trial.municipalities[["municipality", "population"]]
     >>> check = few_treated.compare(emulate(study, trial.months), before=24, after=17, aim=-10,
-    ...                             neighbours=trial.neighbours, population=trial.municipalities[["municipality", "population"]])
+    ...                             neighbours=trial.neighbours, population=people)
     >>> check.verdict
     'holds'
     """
@@ -199,8 +200,8 @@ def conley_taber(
 
         estimate - tau = sum over treated areas a of share_a error_a - mean error of the untreated,
 
-    the last of which is small; each error_a is drawn from the mean residuals of the untreated areas of the same size, one around each
-    untreated unit. The test is twice the smaller tail; the interval is its inversion.
+    the last of which is small; each error_a is drawn from the mean residuals of the untreated areas of the same
+    size, one around each untreated unit. The test is twice the smaller tail; the interval is its inversion.
 
     **Assumptions**: as for :func:`compare`; errors of treated areas are distributed like those of untreated
     ones of their size, and are independent between areas; there are many untreated ones.

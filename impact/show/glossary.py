@@ -60,7 +60,7 @@ GLOSSARY: dict[str, Entry] = {
         "Detectable", "The smallest effect that a sample of this size would have found with 80% power."
     ),
     # Few treated areas.
-    "p_aim": Entry("p, aim", "How often chance alone would give a result as far from the hoped-for effect as this one."),
+    "p_aim": Entry("p, aim", "How often chance alone would give a result this far from the hoped-for effect."),
     "hypothesis": Entry("Hypothesis", "What the method tests: the effect and what it takes errors to be."),
     "donor_pool": Entry("Donor pool", "What the method reads the error off."),
     "donors": Entry("Donors", "How many the donor pool holds."),
