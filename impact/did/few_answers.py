@@ -50,7 +50,7 @@ class Answers:
         arguments.number(aim, "aim", optional=True, least=-1e100, most=1e100)
         arguments.number(level, "level", above=0, below=1)
         arguments.seed(rng, "rng")
-        arguments.number(draws, "draws", least=int(np.ceil(2 / (1 - level) - 1e-9)) - 1, most=1e6, whole=True)
+        arguments.number(draws, "draws", least=2, most=1e6, whole=True)
         outcomes = measured_over_time(sample, outcome)
         people = None if population is None else _people(sample, population)
         ask = Ask(Places.of(sample, neighbours, coordinates), people, aim, level, int(draws), rng)

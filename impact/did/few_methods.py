@@ -39,6 +39,11 @@ class Ask:
         """The same draws for every method and outcome, unless a generator was given."""
         return np.random.default_rng(self.rng)
 
+    def judged(self, valid: str) -> str:
+        """Whether the draws are enough to reject anything at this level, where nothing else is wrong."""
+        few_draws = self.draws + 1 < 1 / (1 - self.level) - 1e-9
+        return f"no: {self.draws} draws are too few for this level" if few_draws and valid == YES else valid
+
 
 class Row(NamedTuple):
     """A line of the table."""
@@ -130,7 +135,7 @@ def permutation_of_areas(change: Change, ask: Ask) -> Row:
         "the same for all, zero; a lot put the areas where they lie",
         pool,
         count,
-        valid,
+        ask.judged(valid),
     )
 
 
@@ -197,7 +202,7 @@ def _by_wild(change: Change, ask: Ask, finer: Array | None, method: str, pool: s
         hypothesis,
         pool,
         count,
-        valid,
+        ask.judged(valid),
     )
 
 
@@ -244,7 +249,7 @@ def _donors(
         if size == 1:
             members = np.arange(len(others))[:, None]
         elif ask.places.known:
-            members = ask.places.around(others, size, rng)
+            members = ask.places.around(change.rows[others], size, rng)
         else:
             members = np.array([rng.permutation(len(others))[:size] for _ in range(len(others))])
         if not len(members):

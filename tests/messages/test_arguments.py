@@ -93,6 +93,12 @@ WRONG: dict[str, list[Any]] = {
     "focal": ["nobody", 3, [], 1.5],
     "cut_by": ["everybody", 3],
     "design": ["magic", 3],
+    "before": [0, -1, 1.5, "long", True, 10**6],
+    "after": [0, -1, 1.5, "long", True, 10**6],
+    "neighbours": [3, "next door", {}, [1, 2]],
+    "coordinates": [3, "here", {}, [1, 2]],
+    "population": [3, "many", {}, [1, 2]],
+    "aim": [np.nan, "high", [], np.inf, True],
     "repetitions": [0, 1, -1, 1.5, "many", None],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
