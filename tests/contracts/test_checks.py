@@ -22,8 +22,7 @@ def answer(f):
         from impact.did import callaway_santanna
 
         return f(callaway_santanna.event_study(walk.samples()["regions"]))
-    label = "regions" if f.__module__.endswith("goodman_bacon") else "people"
-    return f(promises.frozen(walk.samples()[label]))
+    return f(promises.frozen(next(iter(walk.samples_for(f).values()))))
 
 
 each = pytest.mark.parametrize("f", CHECKS, ids=walk.name)
