@@ -79,6 +79,13 @@ class _Door:
         if self.panel is not None:
             weights = [study.weights] if study.weights else []
             self.rows = self.panel.first_rows([*self.described, *weights], self.notes)
+        self.never = None if study.adoption is None else self._never(study.adoption)
+
+    def _never(self, adoption: str) -> float | None:
+        """The code of never treated, told from the first period in which any outcome is seen."""
+        over_time = (o.periods[0] for o in self.study.outcomes if isinstance(o, Outcome) and o.periods)
+        first = min(over_time, default=-np.inf) if self.panel is None else self.panel.when.min()
+        return events.never_coded(self.study, self.rows[adoption], float(first), self.notes)
 
     def sample(self) -> Sample:
         study = self.study
@@ -89,6 +96,7 @@ class _Door:
         self._complete()
         self._in_every_period()
         outcomes, periods = self._outcomes()
+        outcomes = self._seen_at_all(outcomes, periods)
         treated, arm = self._arms()[0], self._arm()
         columns = cov.materialise(self.terms, self.rows, treated, self.notes)
         adoption = self._adoption(periods)
@@ -140,7 +148,7 @@ class _Door:
             return
         column = self.rows[study.treatment]
         lost = int(column.isna().sum())
-        if lost and study.missing == "error":
+        if lost and study.missing != "drop":
             raise ValueError(
                 f"The treatment `{study.treatment}` is missing for {lost} of {len(column)} units: fill it, or set "
                 "missing='drop' to exclude and count them."
@@ -182,12 +190,14 @@ class _Door:
         exempt = {study.adoption, study.period, study.unit, study.treatment}
         if self.panel is not None:
             exempt |= {c for o in study.outcomes if isinstance(o, Outcome) for c in o.columns}
+        if study.missing == "keep":
+            exempt |= {c for o in study.outcomes if isinstance(o, Outcome) and o.periods for c in o.columns}
         counts = {c: int(self.rows[c].isna().sum()) for c in seen if c not in exempt}
         counts = {c: n for c, n in counts.items() if n}
         if not counts:
             return
         words = ", ".join(f"`{c}` ({n})" for c, n in counts.items())
-        if study.missing == "error":
+        if study.missing != "drop":
             raise ValueError(
                 f"Values are missing, of {len(self.rows)} units, in {words}: fill them, or set missing='drop' to "
                 "exclude and count these units."
@@ -202,6 +212,8 @@ class _Door:
         measured = [o.column for o in study.outcomes if isinstance(o, Outcome)]
         if panel is None or not measured:
             return
+        if study.missing == "keep":
+            return
         every = len(panel.periods(self.rows[study.unit]))
         whole = panel.whole(self.rows[study.unit], measured)
         if whole.all():
@@ -209,7 +221,8 @@ class _Door:
         if study.missing == "error":
             raise ValueError(
                 f"{int((~whole).sum())} of {len(whole)} units lack {col.listed(measured)} in some of the {every} "
-                f"periods of `{study.period}`: complete them, or set missing='drop' to exclude and count these units."
+                f"periods of `{study.period}`: complete them, or set missing='drop' to exclude and count these "
+                "units, or missing='keep' for estimators that know unbalanced panels."
             )
         self._keep(whole, f"observed in all {every} periods")
         self._someone_left("that units are observed in every period")
@@ -233,6 +246,29 @@ class _Door:
                 values[name] = self._numbers(outcome.column)
         return values, periods
 
+    def _seen_at_all(self, outcomes: dict[str, Any], periods: dict[str, Array]) -> dict[str, Any]:
+        """With missing="keep": units that are never seen leave, the others are counted."""
+        if self.study.missing != "keep":
+            return outcomes
+        seen = np.logical_or.reduce([~np.isnan(outcomes[name]).all(axis=1) for name in periods])
+        if not seen.all():
+            self._keep(seen, "observed in some period")
+            self._someone_left("that units are observed in some period")
+            outcomes, _ = self._outcomes()
+        for name in periods:
+            count = np.sum(~np.isnan(outcomes[name]), axis=1)
+            some = int((count < len(periods[name])).sum())
+            if some == len(count) and (count == 1).all():
+                self.notes.append(
+                    f"Each of {len(count):,} units is seen in one period of `{name}`: a repeated cross-section."
+                )
+            elif some:
+                self.notes.append(
+                    f"{some:,} of {len(count):,} units are not seen in every one of the {len(periods[name])} periods "
+                    f"of `{name}`; they are kept, with what was seen of them."
+                )
+        return outcomes
+
     def _numbers(self, name: str) -> Array:
         return col.numbers(self.rows[name], name, "outcome")
 
@@ -241,7 +277,7 @@ class _Door:
             return None
         seen = np.concatenate(list(periods.values()))
         origin = None if self.panel is None else self.panel.origin
-        return events.adoption(self.study, self.rows[self.study.adoption], seen, origin, self.notes)
+        return events.adoption(self.study, self.rows[self.study.adoption], seen, origin, self.notes, self.never)
 
     def _sampling(self) -> Array:
         name = self.study.weights
@@ -267,7 +303,7 @@ class _Door:
             column = self.rows[study.treatment]
             treated = [col.equal(column, code) for code in study.treatments]
             return np.logical_or.reduce(treated), col.equal(column, study.comparison)
-        ever = events.ever(self.rows[study.adoption], study.never)
+        ever = events.ever(self.rows[study.adoption], self.never)
         return ever, ~ever
 
     def _arm(self) -> Array | None:

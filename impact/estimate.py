@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from impact.core import inference
-from impact.sample import Sample
+from impact.core.small_sample import Arms, Small
+from impact.sample import Sample, caution
 from impact.scales import SCALES
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Estimate:
     scores : (n, k), or None in the released form
     unit, cluster : (n,), or None in the released form
     covariance : (k, k), given when there are no scores
-    degrees : degrees of freedom of the t reference, given when there are no scores
+    degrees : degrees of freedom of the t reference, one or (k,), given when there are no scores
+    small : errors and degrees of freedom of each value where clusters may be few, or None
     counts : units, clusters and arms behind the values
     estimand, method : in words
     scale : the scale on which intervals are symmetric: identity, log, loglog or logit
@@ -60,7 +62,8 @@ class Estimate:
     unit: Array | None = field(repr=False)
     cluster: Array | None = field(repr=False)
     covariance: Array | None = None
-    degrees: float | None = None
+    degrees: float | Array | None = None
+    small: Small | None = field(default=None, repr=False)
     counts: Mapping[str, int] = field(default_factory=dict)
     estimand: str = ""
     method: str = ""
@@ -76,14 +79,28 @@ class Estimate:
     # ---- making ---------------------------------------------------------------------------
 
     @classmethod
-    def of(cls, sample: Sample, labels: Mapping[str, Any], value: Any, scores: Any, **about: Any) -> Estimate:
+    def of(
+        cls,
+        sample: Sample,
+        labels: Mapping[str, Any],
+        value: Any,
+        scores: Any,
+        *,
+        rests_on: Array | None = None,
+        fitted: int = 0,
+        small: Small | None = None,
+        **about: Any,
+    ) -> Estimate:
         """What an estimator returns: values and scores, in the order of the sample's rows.
 
         ``scores`` are ``weights_i ∂value/∂weights_i`` at the sample's own weights; the error of
-        weights that were estimated is added here.
+        weights that were estimated is added here. Where clusters may be few, ``rests_on`` (n, k) says
+        which treated units each value rests on, and ``fitted`` how many covariates were fitted among
+        the others; or ``small`` is the reference of a regression.
         """
         value = np.atleast_1d(np.asarray(value, float))
         scores = np.asarray(scores, float).reshape(len(sample), len(value))
+        direct = scores != 0
         if sample.nuisance is not None:
             scores = scores + _weight_error(sample, scores)
         live = sample.weights > 0
@@ -94,7 +111,10 @@ class Estimate:
         cluster = np.unique(sample.cluster[live], return_inverse=True)[1]
         _refuse_one_cluster(int(cluster.max(initial=-1)) + 1, sample)
         about["counts"] = _counts(sample, int(cluster.max()) + 1)
-        return cls(_index(labels, len(value)), value, scores[live], sample.unit[live], cluster, **about)
+        if rests_on is not None:
+            small = _arms(scores[live], cluster, rests_on[live], direct[live], fitted)
+            about["notes"] = (*about["notes"], *caution(_lone(small, sample)))
+        return cls(_index(labels, len(value)), value, scores[live], sample.unit[live], cluster, small=small, **about)
 
     @classmethod
     def of_covariance(
@@ -116,16 +136,25 @@ class Estimate:
     # ---- error ----------------------------------------------------------------------------
 
     @cached_property
-    def _by_cluster(self) -> Array:
+    def by_cluster(self) -> Array:
+        """(G, k): the scores summed within clusters."""
         assert self.scores is not None and self.cluster is not None
         return inference.cluster_sums(self.scores, self.cluster)
 
     @property
-    def df(self) -> float:
-        """Degrees of freedom: the clusters, less one."""
+    def dfs(self) -> Array:
+        """(k,) degrees of freedom of each value: the clusters, less one, unless clusters may be few."""
+        if self.small is not None:
+            return self.small.degrees
         if self.scores is None:
-            return float(self.degrees if self.degrees is not None else np.inf)
-        return float(len(self._by_cluster) - 1)
+            return np.broadcast_to(np.asarray(np.inf if self.degrees is None else self.degrees, float), len(self.value))
+        return np.full(len(self.value), len(self.by_cluster) - 1.0)
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of what is said of all values together: the fewest of any value that has an error."""
+        known = self.dfs[np.isfinite(self.std_error)]
+        return float(known.min()) if len(known) else np.nan
 
     @cached_property
     def vcov(self) -> Array:
@@ -133,7 +162,9 @@ class Estimate:
         if self.scores is None:
             assert self.covariance is not None
             return self.covariance
-        return inference.covariance(self._by_cluster)
+        if self.small is not None:
+            return self.small.adjusted.T @ self.small.adjusted
+        return inference.covariance(self.by_cluster)
 
     @property
     def std_error(self) -> Array:
@@ -152,11 +183,11 @@ class Estimate:
         low, high = np.minimum(low, high), np.maximum(low, high)
         return np.where(error == 0, self.value, low), np.where(error == 0, self.value, high)
 
-    def _critical(self, level: float, simultaneous: bool) -> float:
+    def _critical(self, level: float, simultaneous: bool) -> Any:
         from scipy import stats
 
         if not simultaneous or len(self.value) == 1:
-            return float(stats.t.ppf((1 + level) / 2, self.df))
+            return stats.t.ppf((1 + level) / 2, self.dfs)
         return inference.sup_t(self.vcov, self.df, level)
 
     def detectable(self, power: float = 0.8, level: float = 0.95) -> Array:
@@ -164,7 +195,7 @@ class Estimate:
         from scipy import stats
 
         _refuse_level(level)
-        return (stats.t.ppf((1 + level) / 2, self.df) + stats.norm.ppf(power)) * self.std_error
+        return (stats.t.ppf((1 + level) / 2, self.dfs) + stats.norm.ppf(power)) * self.std_error
 
     def test(self, null: Any = 0.0) -> dict[str, float]:
         """A joint test that every value equals ``null``: Hotelling's, with an F reference.
@@ -194,7 +225,7 @@ class Estimate:
             with np.errstate(divide="ignore", invalid="ignore"):
                 gap = go(self.value) - go(np.full(len(self.value), float(self.null)))
                 statistic = gap / (np.abs(slope(self.value)) * self.std_error)
-            frame = frame.assign(statistic=statistic, p_value=2 * stats.t.sf(np.abs(statistic), self.df))
+            frame = frame.assign(statistic=statistic, p_value=2 * stats.t.sf(np.abs(statistic), self.dfs))
         return frame.assign(conf_low=low, conf_high=high)
 
     def where(self, rule: str) -> Estimate:
@@ -202,13 +233,16 @@ class Estimate:
         kept = self.index.query(rule, engine="python").index.to_numpy()
         if not len(kept):
             raise ValueError(f"No value has labels with `{rule}`: the labels are {', '.join(self.index.columns)}.")
-        covariance = None if self.covariance is None else self.covariance[np.ix_(kept, kept)]
+        picked = np.eye(len(self.value))[kept]
+        index = self.index.iloc[kept].reset_index(drop=True)
         return replace(
             self,
-            index=self.index.iloc[kept].reset_index(drop=True),
+            index=index,
             value=self.value[kept],
             scores=None if self.scores is None else self.scores[:, kept],
-            covariance=covariance,
+            covariance=None if self.covariance is None else self.covariance[np.ix_(kept, kept)],
+            degrees=None if self.degrees is None else np.broadcast_to(self.degrees, len(self.value))[kept],
+            small=None if self.small is None else self.small.carry(picked),
         )
 
     def combine(self, weights: Any, **labels: Any) -> Estimate:
@@ -222,7 +256,7 @@ class Estimate:
 
     def about(self, **words: Any) -> Estimate:
         """The same numbers under another description."""
-        numbers = {"value", "scores", "covariance", "cluster", "unit", "degrees"} & set(words)
+        numbers = {"value", "scores", "covariance", "cluster", "unit", "degrees", "small"} & set(words)
         if numbers:
             raise ValueError("`about` changes words, not numbers: use `combine` or `transform`.")
         return replace(self, **words)
@@ -245,6 +279,8 @@ class Estimate:
             options={},  # what was drawn with the old values does not belong to the new
             scores=None if self.scores is None else self.scores @ jacobian.T,
             covariance=None if self.covariance is None else jacobian @ self.covariance @ jacobian.T,
+            degrees=None if self.degrees is None else _fewest(self.degrees, jacobian),
+            small=None if self.small is None else self.small.carry(jacobian),
         )
 
     # ---- showing --------------------------------------------------------------------------
@@ -303,7 +339,8 @@ class Estimate:
 
     def released(self) -> Estimate:
         """The form that may leave the process: values, covariance, counts and words; no scores, no units."""
-        return replace(self, scores=None, unit=None, cluster=None, covariance=self.vcov, degrees=self.df)
+        numbers: dict[str, Any] = {"covariance": self.vcov, "degrees": self.dfs}
+        return replace(self, scores=None, unit=None, cluster=None, small=None, **numbers)
 
     def __getstate__(self) -> dict[str, Any]:
         free = self.released()
@@ -317,6 +354,30 @@ class Estimate:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Estimate:
         return self  # frozen; a copy by pickling would lose the scores
+
+
+def _arms(scores: Array, cluster: Array, rests_on: Array, direct: Array, fitted: int) -> Arms:
+    """The reference by arms: which clusters hold the treated units that a value rests on, and which the others."""
+    sums = inference.cluster_sums(scores, cluster)
+    treated = inference.cluster_sums(rests_on.astype(float), cluster) > 0
+    others = inference.cluster_sums((direct & ~rests_on).astype(float), cluster) > 0
+    return Arms(sums, treated, others, fitted)
+
+
+def _lone(small: Arms, sample: Sample) -> list[str]:
+    lone, k = small.sides.min(axis=0) < 2, small.sums.shape[1]
+    if not lone.any():
+        return []
+    which = f"{int(lone.sum())} of {k} values rest" if k > 1 else "The value rests"
+    return [
+        f"{which} on a single cluster (`{sample.study.cluster or sample.study.unit}`) on one side of the comparison, "
+        "from which no standard error can be computed: see impact.did.few_treated."
+    ]
+
+
+def _fewest(degrees: float | Array, jacobian: Array) -> Array:
+    """The degrees of freedom of combinations: the fewest of any value they are made of."""
+    return np.where(jacobian != 0, np.broadcast_to(degrees, jacobian.shape[1]), np.inf).min(axis=1)
 
 
 def _counts(sample: Sample, clusters: int) -> dict[str, int]:

@@ -87,7 +87,28 @@ def ever(column: pd.Series, never: float | None) -> Array:
     return known & np.isfinite(values) & (values != (np.nan if never is None else never))
 
 
-def adoption(study: Study, column: pd.Series, periods: Array, origin: pd.Timestamp | None, notes: list[str]) -> Array:
+def never_coded(study: Study, column: pd.Series, first: float, notes: list[str]) -> float | None:
+    """The code that means never treated: the study's, or 0 where it lies before the first period."""
+    if study.never is not None or not pd.api.types.is_numeric_dtype(column.dtype) or not first > 0:
+        return study.never
+    zero = int((column.to_numpy(dtype=float, na_value=np.nan) == 0).sum())
+    if not zero:
+        return None
+    notes.append(
+        f"`{study.adoption}` is 0 for {zero} of {len(column)} units, before the first period observed: they are "
+        "taken as never treated, like those without a value."
+    )
+    return 0.0
+
+
+def adoption(
+    study: Study,
+    column: pd.Series,
+    periods: Array,
+    origin: pd.Timestamp | None,
+    notes: list[str],
+    never: float | None,
+) -> Array:
     """When each unit is first treated, in the numbers of the periods; infinity for never."""
     name, n = str(study.adoption), len(column)
     if origin is not None and not (col.is_date(column) or col.is_text(column)) and column.notna().any():
@@ -98,13 +119,8 @@ def adoption(study: Study, column: pd.Series, periods: Array, origin: pd.Timesta
         values, _ = col.periods(column, name, origin)
     else:
         values = col.numbers(column, name, "adoption period", finite=False)
-    values = np.where(ever(pd.Series(values), study.never), values, np.inf)
+    values = np.where(ever(pd.Series(values), never), values, np.inf)
     early, late = int((values <= periods.min()).sum()), int((np.isfinite(values) & (values > periods.max())).sum())
-    if (values == 0).any() and periods.min() > 0:
-        raise ValueError(
-            f"`{name}` is 0 for {int((values == 0).sum())} of {n} units, before the first period observed: if 0 "
-            "means never treated, set never=0 in the study; else leave these units out."
-        )
     if not (values <= periods.max()).any():
         raise ValueError(
             f"Nobody of {n} units is treated by `{name}` within the periods observed ({late} later, {n - late} "

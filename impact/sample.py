@@ -123,9 +123,23 @@ class Sample:
 
     # ---- asking ---------------------------------------------------------------------------
 
-    def outcome(self, name: str | None = None) -> Any:
-        """The values of the named outcome, or of the study's first."""
-        return self.outcomes[self.study.find(name).name if name else next(iter(self.outcomes))]
+    def outcome(self, name: str | None = None, *, gaps: bool = False) -> Any:
+        """The values of the named outcome, or of the study's first.
+
+        Where the study keeps units that are not seen in every period, (n, T) matrices have NaN
+        where a unit is not seen; they are handed only to who says that it knows ``gaps``.
+        """
+        name = self.study.find(name).name if name else next(iter(self.outcomes))
+        values = self.outcomes[name]
+        if self.study.missing == "keep" and not gaps and isinstance(values, np.ndarray):
+            unseen = int(np.isnan(values.reshape(len(values), -1)).any(axis=1).sum())
+            if unseen:
+                raise ValueError(
+                    f"`{name}` is not seen in every period for {unseen} of {len(values)} units, and this needs it "
+                    "in all: set missing='drop' to exclude and count these units, or use an estimator for unbalanced "
+                    "panels, such as impact.did.callaway_santanna."
+                )
+        return values
 
     def words(self, name: str) -> str:
         """What the named outcome is called in tables and figures."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from impact.core.inference import coarsest
+from impact.core.small_sample import Joined
 from impact.estimate import Estimate
 
 
@@ -50,7 +51,7 @@ def _apart(estimates: Sequence[Estimate]) -> dict[str, Any]:
 
     both = {k: sum(e.counts.get(k, 0) for e in estimates) for k in estimates[0].counts}
     return {"scores": None, "unit": None, "cluster": None, "covariance": block_diag(*(e.vcov for e in estimates)),
-            "degrees": min(e.df for e in estimates), "counts": both}  # fmt: skip
+            "degrees": np.concatenate([e.dfs for e in estimates]), "small": None, "counts": both}  # fmt: skip
 
 
 def _together(estimates: Sequence[Estimate]) -> dict[str, Any]:
@@ -79,4 +80,20 @@ def _together(estimates: Sequence[Estimate]) -> dict[str, Any]:
             "estimates with the same clusters."
         )
     counts = {**estimates[0].counts, "units": len(unit), "clusters": clusters}
-    return {"scores": scores, "unit": unit, "cluster": cluster, "counts": counts}
+    small = _joined(estimates, places, cluster) if any(e.small is not None for e in estimates) else None
+    return {"scores": scores, "unit": unit, "cluster": cluster, "counts": counts, "small": small}
+
+
+def _joined(estimates: Sequence[Estimate], places: Sequence[np.ndarray], cluster: np.ndarray) -> Joined:
+    """The small-sample references side by side; clusters that were joined add up."""
+    clusters = int(cluster.max()) + 1
+    parts = []
+    for e, rows in zip(estimates, places, strict=True):
+        own = int(np.asarray(e.cluster).max()) + 1
+        sums = e.small.adjusted if e.small is not None else np.sqrt(own / (own - 1)) * e.by_cluster
+        into = np.zeros(own, int)
+        into[np.asarray(e.cluster)] = cluster[rows]
+        part = np.zeros((clusters, len(e.value)))
+        np.add.at(part, into, sums)
+        parts.append(part)
+    return Joined(np.hstack(parts), np.concatenate([e.dfs for e in estimates]))

@@ -17,6 +17,12 @@ ESTIMANDS = {
     "ATM": "average effect on those whom matching one to one would keep (ATM)",
 }
 
+MISSING = {
+    "error": "stop the study",
+    "drop": "exclude the unit, counted in the flow",
+    "keep": "units stay in the periods in which they are seen; other missing values stop the study",
+}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -167,7 +173,8 @@ class Study:
         When a unit was first treated (empty: never), for staggered programmes.
         A study names either ``treatment`` or ``adoption``.
     never : number, optional
-        A code of ``adoption`` that means never treated, besides an empty cell.
+        A code of ``adoption`` that means never treated, besides an empty cell and infinity. If none
+        is given, 0 is taken as never treated where the first period comes after it, and a note says so.
     period : column, optional
         Calendar period of long tables (one row per unit and period).
     covariates : column names or formula terms
@@ -185,9 +192,12 @@ class Study:
     labels : mapping
         Names of columns and of the values of ``treatment`` in words, for tables and figures:
         ``{"foreign_born": "born abroad", "private": "private providers"}``.
-    missing : ``"error"`` or ``"drop"``
+    missing : ``"error"``, ``"drop"`` or ``"keep"``
         Whether a missing covariate, outcome or treatment stops the study, or excludes the
-        unit and counts it in the flow.
+        unit and counts it in the flow. ``"keep"`` is for outcomes over time: units that are not
+        seen in every period stay, for the estimators of :mod:`impact.did` that know unbalanced
+        panels; a repeated cross-section is a table in which each unit is seen once. Anything
+        else that is missing then stops the study.
 
     References
     ----------
@@ -257,8 +267,14 @@ class Study:
                 )
         if self.estimand not in ESTIMANDS:
             raise ValueError(f"`estimand` is one of {', '.join(ESTIMANDS)}, not {self.estimand!r}.")
-        if self.missing not in ("error", "drop"):
-            raise ValueError(f"`missing` is 'error' or 'drop', not {self.missing!r}.")
+        if self.missing not in MISSING:
+            raise ValueError(f"`missing` is 'error', 'drop' or 'keep', not {self.missing!r}.")
+        over_time = self.period is not None or any(isinstance(o, Outcome) and o.periods for o in self.outcomes)
+        if self.missing == "keep" and not over_time:
+            raise ValueError(
+                "The study has missing='keep', which keeps units that are not seen in every period, and no outcome "
+                "over time: give the Outcome its `periods`, or the study the `period` of a long table."
+            )
         if (
             self.adoption is not None
             and self.period is None
@@ -335,9 +351,7 @@ class Study:
             elements["Clusters"] = f"units of the same {self.say(self.cluster)} are taken as dependent"
         if self.weights:
             elements["Sampling weights"] = self.say(self.weights)
-        elements["Missing values"] = (
-            "stop the study" if self.missing == "error" else "exclude the unit, counted in the flow"
-        )
+        elements["Missing values"] = MISSING[self.missing]
         return elements
 
     def _covariate(self, term: str) -> str:

@@ -370,10 +370,40 @@ def test_never_may_be_empty_infinite_or_a_code(never):
     assert sample.flow[0] == plain.flow[0]
 
 
+def test_zero_before_the_first_period_is_never_treated_and_said():
+    data = regions(30)
+    plain, zero = sampled(PANEL, data), data.fillna({"start": 0})
+    count = int((plain.adoption == np.inf).sum())
+    with pytest.warns(ImpactWarning, match=f"`start` is 0 for {count} of 30 units.* taken as never treated"):
+        sample = emulate(PANEL, zero)
+    np.testing.assert_array_equal(sample.adoption, plain.adoption)
+    assert sample.flow[0] == plain.flow[0]
+
+
+def unseen(data):
+    """A tenth of the rows are lost, and one region altogether."""
+    kept = np.random.default_rng(2).uniform(size=len(data)) > 0.1
+    return data.assign(rate=data["rate"].where(kept & (data["region"] != 5)))
+
+
+def test_units_seen_in_some_periods_stay_where_the_study_keeps_them():
+    data = unseen(regions(30))
+    sample = sampled(PANEL.revise(missing="keep"), data)
+    assert len(sample) == 29 and sample.flow[-1].step == "observed in some period"
+    values = sample.outcome("rate", gaps=True)
+    assert np.isnan(values).sum() == data["rate"].isna().sum() - 6
+    some = int(np.isnan(values).any(axis=1).sum())
+    assert any(n.startswith(f"{some} of 29 units are not seen in every one of the 6 periods") for n in sample.notes)
+    with pytest.raises(ValueError, match=f"`rate` is not seen in every period for {some} of 29 units"):
+        sample.outcome("rate")
+    each = data[data["rate"].notna()].groupby("region").sample(1, random_state=1)
+    each = each.assign(region=np.arange(len(each)))
+    assert any("a repeated cross-section" in n for n in sampled(PANEL.revise(missing="keep"), each).notes)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda d: d.assign(start=d["start"].fillna(0)), "if 0 means never treated, set never=0"),
         (lambda d: d.assign(start=np.nan), "Nobody of 30 units is treated by `start` within the periods observed"),
         (lambda d: d.assign(start=d["start"] + 90), "Nobody of 30 units is treated by `start` within the periods"),
         (lambda d: d.assign(quarter=pd.Timestamp("2020-01-01") + pd.to_timedelta(d["quarter"] * 31, unit="D")),

@@ -158,7 +158,7 @@ CONTRADICTIONS = {
     "the outcome as treatment": (lambda: study(treatment="job"), "comes after treatment"),
     "the status as treatment": (lambda: study(treatment="exit", outcomes=EXIT), "comes after treatment"),
     "an unknown estimand": (lambda: study(estimand="LATE"), "`estimand` is one of"),
-    "an unknown way with missing": (lambda: study(missing="impute"), "'error' or 'drop'"),
+    "an unknown way with missing": (lambda: study(missing="impute"), "'error', 'drop' or 'keep'"),
     "adoption without periods": (lambda: study(treatment=None, adoption="start"), "needs outcomes over time"),
     "a long table with a column a period": (
         lambda: study(period="month", outcomes=Outcome("pay_{}", periods=[1, 2])), "give one of them"),

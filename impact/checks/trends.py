@@ -60,7 +60,7 @@ def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0
         raise ValueError(f"A level is between 0 and 1, such as 0.05, not {level!r}.")
     arguments.number(anticipation, "anticipation", least=0)
     age = _age(path)
-    before = np.flatnonzero((age < -anticipation) & (path.std_error > 0))
+    before = np.flatnonzero((age < -anticipation) & ~(path.std_error == 0))
     about: dict[str, Any] = {
         "kind": "path",
         "percent": path.percent,
@@ -113,8 +113,11 @@ def _age(path: Estimate) -> Array:
 def _judged(early: Estimate, test: dict[str, float], level: float) -> tuple[bool | None, str]:
     count = f"{len(early.value)} effects before adoption" if len(early.value) > 1 else "The effect before adoption"
     if not np.isfinite(test["p_value"]):
+        known = np.isfinite(early.df)
         return None, (
             f"It cannot be decided: {count} cannot be tested jointly with {early.df + 1:.0f} independent clusters."
+            if known
+            else f"It cannot be decided: {count} cannot be tested, for no standard error is known."
         )
     said = f"F({test['df']:.0f}, {test['df_residual']:.0f}) = {test['statistic']:.2f}, {tested(test['p_value'])}"
     if np.isinf(test["df_residual"]):
@@ -131,9 +134,11 @@ def _missed(path: Estimate, early: Estimate, age: Array, early_age: Array, antic
 
     if "outcome" in path.index and path.index["outcome"].nunique() > 1:
         return ""  # one divergence for outcomes in different units would mean nothing
+    if not np.isfinite(early.vcov).all():
+        return ""
     k = int(np.linalg.matrix_rank(early.vcov, hermitian=True))
     rest = early.df + 1 - k
-    if rest <= 0:
+    if not rest > 0:
         return ""
     step = float(np.min(np.diff(np.unique(age)), initial=np.inf))
     step = step if np.isfinite(step) else 1.0

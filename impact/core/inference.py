@@ -32,12 +32,14 @@ def hotelling(gap: Array, vcov: Array, df: float) -> dict[str, float]:
 
     With G = df + 1 clusters and a covariance of rank k, ``W (G - k) / (k (G - 1))`` is compared with
     F(k, G - k), W being the Wald statistic; with infinite df, W with chi-square(k). Where the
-    covariance has no rank, or there are no more clusters than values, p is NaN.
+    covariance has no rank or an error is not known, or there are no more clusters than values, p is NaN.
 
     References: hotelling1931.
     """
     from scipy import stats
 
+    if not np.isfinite(vcov).all():
+        return {"statistic": np.nan, "df": np.nan, "df_residual": np.nan, "wald": np.nan, "p_value": np.nan}
     size, along = _directions(vcov, gap)
     wald, k = float((along**2 / size).sum()), len(size)
     rest = df + 1 - k
@@ -73,7 +75,7 @@ def sup_t(vcov: Array, df: float, level: float, draws: int = 100_000) -> float:
     References: montielolea2019.
     """
     se = np.sqrt(np.diag(vcov))
-    keep = se > 1e-12 * max(se.max(initial=0.0), 1e-300)
+    keep = se > 1e-12 * max(np.nanmax(se, initial=0.0), 1e-300)
     corr = vcov[np.ix_(keep, keep)] / np.outer(se[keep], se[keep])
     root, basis = np.linalg.eigh(corr)
     factor = basis * np.sqrt(np.clip(root, 0, None))

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
-
-from impact.core import arguments
-from impact.did.group_time import BASES, Effects, Options, effects, measured_over_time
+from impact.did.aggregate import Quantities
+from impact.did.cells import Effects
+from impact.did.group_time import BASES, Options, effects
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.study import Outcome
 
-Array = np.ndarray
 Names = str | list[str] | None
-
-AVERAGES = ("group", "simple", "event", "period")
 
 
 def att_gt(
@@ -83,13 +77,8 @@ def att_gt(
     >>> [round(float(v), 2) for v in callaway_santanna.att_gt(emulate(study, table)).value]
     [0.0, 1.67]
     """
-
-    def cells(found: Effects) -> _Part:
-        return {"adoption_group": found.group, "time": found.time}, found.value, found.scores
-
     options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base)
-    title = "Effect by adoption group and period"
-    return _estimate(sample, outcome, options, cells, title, axes={"time": "period"}, kind="path", shows_base=True)
+    return _quantities(sample, outcome, options, shows_base=True).att_gt()
 
 
 def event_study(
@@ -133,16 +122,7 @@ def event_study(
     **References**: callaway2021; santanna2020.
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base)
-    if balance is not None:
-        arguments.number(balance, "balance", least=0, whole=True)
-
-    def path(found: Effects) -> _Part:
-        return _by_age(found, balance)
-
-    axes = {"time": f"{_period_word(sample, outcome)}s since adoption"}
-    return _estimate(
-        sample, outcome, options, path, "Effect by time since adoption", axes=axes, kind="path", shows_base=True
-    )
+    return _quantities(sample, outcome, options, shows_base=True).event_study(balance)
 
 
 def by_group(
@@ -173,7 +153,7 @@ def by_group(
     **References**: callaway2021; santanna2020.
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation)
-    return _estimate(sample, outcome, options, _by_group, "Effect by adoption group", kind="points")
+    return _quantities(sample, outcome, options).by_group()
 
 
 def by_period(
@@ -204,8 +184,7 @@ def by_period(
     **References**: callaway2021; santanna2020.
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation)
-    axes = {"time": _period_word(sample, outcome)}
-    return _estimate(sample, outcome, options, _by_period, "Effect by period", axes=axes, kind="path")
+    return _quantities(sample, outcome, options).by_period()
 
 
 def att(
@@ -246,115 +225,13 @@ def att(
 
     **References**: callaway2021; santanna2020.
     """
-    if average not in AVERAGES:
-        raise ValueError(f"`average` is one of {', '.join(map(repr, AVERAGES))}, not {average!r}.")
     options = Options(method=method, comparison=comparison, anticipation=anticipation)
-
-    def overall(found: Effects) -> _Part:
-        labels = {"term": np.array(["average effect since adoption"])}
-        if average in ("group", "simple"):
-            since = _since(found)
-            count = np.array([((found.group == g) & since).sum() for g in found.group])
-            share = since / np.maximum(count, 1) if average == "group" else since.astype(float)
-            return labels, *found.average(share[None, :])
-        of, value, scores = _by_age(found, None) if average == "event" else _by_period(found)
-        kept = of["time"] >= 0 if average == "event" else np.ones(len(value), bool)
-        return labels, np.array([value[kept].mean()]), scores[:, kept].mean(axis=1, keepdims=True)
-
-    words = {"group": "", "simple": ", over groups and periods", "event": ", over times since adoption",
-             "period": ", over periods"}[average]  # fmt: skip
-    return _estimate(sample, outcome, options, overall, f"Average effect since adoption{words}", kind="points")
+    return _quantities(sample, outcome, options).att(average)
 
 
-_Part = tuple[dict[str, Array], Array, Array]
+def _quantities(sample: Sample, outcome: Names, options: Options, *, shows_base: bool = False) -> Quantities:
+    def cells(sample: Sample, outcome: Outcome) -> Effects:
+        return effects(sample, outcome, options)
 
-
-def _since(found: Effects) -> Array:
-    """The cells since adoption, of which there must be some to average."""
-    since = found.time >= found.group
-    if not since.any():
-        raise ValueError(
-            f"None of the {len(since)} effects that can be estimated lies after adoption, for want of comparison "
-            "units then: add units that adopt later or never."
-        )
-    return since
-
-
-def _by_age(found: Effects, balance: int | None) -> _Part:
-    age = found.time - found.group
-    if balance is not None:
-        reach = np.array([age[found.group == g].max() for g in found.group])
-        kept = (reach >= balance) & (age <= balance)
-        if not kept.any():
-            raise ValueError(
-                f"No adoption group is observed {balance} periods after adoption, as `balance` asks; the longest is "
-                f"{reach.max():g}: ask for at most that."
-            )
-    else:
-        kept = np.ones(len(age), bool)
-    ages = np.unique(age[kept])
-    value, scores = found.average(((age == ages[:, None]) & kept).astype(float))
-    return {"time": ages}, value, scores
-
-
-def _by_group(found: Effects) -> _Part:
-    since = _since(found)
-    groups = np.unique(found.group[since])
-    value, scores = found.average(((found.group == groups[:, None]) & since).astype(float))
-    return {"adoption_group": groups}, value, scores
-
-
-def _by_period(found: Effects) -> _Part:
-    since = _since(found)
-    times = np.unique(found.time[since])
-    value, scores = found.average(((found.time == times[:, None]) & since).astype(float))
-    return {"time": times}, value, scores
-
-
-def _estimate(
-    sample: Sample,
-    outcome: Names,
-    options: Options,
-    part: Callable[[Effects], _Part],
-    estimand: str,
-    *,
-    axes: dict[str, str] | None = None,
-    kind: str,
-    shows_base: bool = False,
-) -> Estimate:
-    """What all five share: cells of each outcome, then the part of them that is asked for."""
-    asked = measured_over_time(sample, outcome)
-    found = [effects(sample, o, options) for o in asked]
-    parts = [part(f) for f in found]
-    labels: dict[str, Array] = {
-        "outcome": np.concatenate([np.repeat(o.words, len(v)) for o, (_, v, _) in zip(asked, parts, strict=True)])
-    }
-    for name in parts[0][0]:
-        labels[name] = np.concatenate([of[name] for of, _, _ in parts])
-    return Estimate.of(
-        sample,
-        labels,
-        np.concatenate([v for _, v, _ in parts]),
-        np.column_stack([s for _, _, s in parts]),
-        estimand=estimand,
-        method=options.words(sample.covariates.shape[1]) + (f"; {BASES[options.base]}" if shows_base else ""),
-        kind=kind,
-        axes={**(axes or {}), "estimate": _effect_on(asked)},
-        percent=all(_is_share(sample.outcome(o.name)[sample.weights > 0]) for o in asked),
-        references=("callaway2021", "santanna2020"),
-        notes=tuple(dict.fromkeys(note for f in found for note in f.notes)),
-    )
-
-
-def _effect_on(asked: tuple[Outcome, ...]) -> str:
-    return f"effect on {asked[0].words}" if len(asked) == 1 else "effect"
-
-
-def _is_share(values: Array) -> bool:
-    """Whether an outcome is yes or no, so that effects are in percentage points."""
-    return bool(((values == 0) | (values == 1)).all())
-
-
-def _period_word(sample: Sample, outcome: Names) -> str:
-    """What a period is, in a word: the first of "month since enrolment"."""
-    return measured_over_time(sample, outcome)[0].per.split()[0]
+    words = options.words(sample.covariates.shape[1]) + (f"; {BASES[options.base]}" if shows_base else "")
+    return Quantities(sample, outcome, cells, {"method": words, "references": ("callaway2021", "santanna2020")})

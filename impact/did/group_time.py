@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from impact.core import arguments, doubly_robust
+from impact.did.cells import Effects, first_seen, periods_of
 from impact.sample import Sample, caution, told
 from impact.show.words import listing
 from impact.study import Outcome
@@ -53,42 +54,6 @@ class Options:
         return f"Callaway and Sant'Anna, {how}, against {COMPARISONS[self.comparison]}{early}"
 
 
-class Effects(NamedTuple):
-    """The cells of one outcome: (C,) group and time, (C,) values, (n, C) scores, and the group of each unit.
-
-    ``first`` (n,) is the period in which a unit is first seen treated, infinite if it never is;
-    ``weights`` (n,) are the sample's.
-    """
-
-    group: Array
-    time: Array
-    value: Array
-    scores: Array
-    first: Array
-    weights: Array
-    notes: tuple[str, ...]
-
-    def average(self, share: Array) -> tuple[Array, Array]:
-        """Averages of the cells, each row of ``share`` (m, C) one, by the weight of their groups.
-
-        With W_g the weight of group g and s_c the share of cell c,
-
-            value = sum_c s_c W_g(c) a_c / sum_c s_c W_g(c),
-
-        and the groups' weights are estimated as well: they are in the scores.
-        """
-        groups, place = np.unique(self.group, return_inverse=True)
-        member = self.first[:, None] == groups
-        pull = share * (self.weights @ member)[place]
-        whole = pull.sum(axis=1)
-        value = (pull @ self.value) / whole
-        gap = share * (self.value[None, :] - value[:, None]) / whole[:, None]
-        by_group = np.zeros((len(share), len(groups)))
-        np.add.at(by_group.T, place, gap.T)
-        scores = self.scores @ (pull / whole[:, None]).T + self.weights[:, None] * (member @ by_group.T)
-        return value, scores
-
-
 class _Cell(NamedTuple):
     group: float
     at: int
@@ -96,28 +61,10 @@ class _Cell(NamedTuple):
     cutoff: float
 
 
-def measured_over_time(sample: Sample, outcome: str | list[str] | None) -> tuple[Outcome, ...]:
-    """The outcomes asked for; all that are seen over time, if none is named."""
-    if sample.adoption is None:
-        raise ValueError(
-            f"The study “{sample.study.title}” has no `adoption`, which says when each unit was first treated: name "
-            "that column in the study."
-        )
-    asked = sample.measured(outcome)
-    found = tuple(o for o in asked if o.name in sample.periods)
-    if not found or (outcome is not None and len(found) < len(asked)):
-        single = next(o.name for o in asked if o.name not in sample.periods)
-        raise ValueError(
-            f"`{single}` is a single value for each unit, and a difference in differences needs it before and after "
-            "adoption: give the Outcome its `periods`, or the study the `period` column of a long table."
-        )
-    return found
-
-
 def effects(sample: Sample, outcome: Outcome, options: Options) -> Effects:
     """All cells of one outcome that have a period to start from and somebody to compare with."""
-    periods = _periods(sample, outcome)
-    first, notes = _first_seen(sample, outcome, periods, options.anticipation)
+    periods = periods_of(sample, outcome)
+    first, notes = first_seen(sample, outcome, periods, options.anticipation)
     used = sample.weights > 0
     groups = np.unique(first[used & np.isfinite(first) & (first <= periods[-1])])
     cells = [c for g in groups for c in _cells(g, periods, options)]
@@ -150,6 +97,7 @@ def effects(sample: Sample, outcome: Outcome, options: Options) -> Effects:
         first,
         sample.weights,
         tuple(notes),
+        0 if options.method == "ipw" else sample.covariates.shape[1],
     )
 
 
@@ -189,59 +137,6 @@ def _estimate(
     scores[rows] = found.treated_scores - found.comparison_scores
     certain = found.propensity.separated.names if found.propensity is not None else ()
     return found.treated - found.comparison, scores, tuple(certain)
-
-
-def _periods(sample: Sample, outcome: Outcome) -> Array:
-    periods = sample.periods[outcome.name]
-    if len(periods) < 2:
-        raise ValueError(
-            f"`{outcome.name}` is seen in {len(periods)} period: a difference in differences needs at least two, "
-            "one of them before adoption."
-        )
-    steps = np.diff(periods)
-    if not np.allclose(steps, steps[0]):
-        odd = int((~np.isclose(steps, np.median(steps))).sum())
-        raise ValueError(
-            f"The {len(periods)} periods of `{outcome.name}` are not evenly spaced ({odd} of {len(steps)} gaps differ "
-            "from the others), so time since adoption would mean different things: add the missing periods, or number "
-            "the periods that there are 1, 2, 3 and so on, adoption too."
-        )
-    return periods
-
-
-def _first_seen(sample: Sample, outcome: Outcome, periods: Array, anticipation: float) -> tuple[Array, list[str]]:
-    """The period in which each unit is first seen treated; minus infinity for those without a period before."""
-    assert sample.adoption is not None
-    adoption, used = sample.adoption, sample.weights > 0
-    inside = adoption <= periods[-1]
-    seen = periods[np.searchsorted(periods, np.where(inside, adoption, periods[-1]))]
-    first = np.where(inside, seen, adoption)
-    between = int((used & inside & (adoption > periods[0]) & (first != adoption)).sum())
-    always = first <= periods[0] + anticipation
-    late, n = int((used & ~inside & np.isfinite(adoption)).sum()), int(used.sum())
-    notes = []
-    if (used & always).any():
-        early = f", counted {anticipation:g} early for anticipation" if anticipation else ""
-        notes.append(
-            f"{int((used & always).sum()):,} of {n:,} units have no period of `{outcome.name}` before their adoption"
-            f"{early}, and are left out."
-        )
-    if between:
-        notes.append(
-            f"{between:,} of {n:,} units adopted between two periods of `{outcome.name}`: the first period after "
-            "counts as theirs."
-        )
-    if late:
-        notes.append(
-            f"{late:,} of {n:,} units adopted after the last period of `{outcome.name}` and count as not yet treated."
-        )
-    if not (used & inside & ~always).any():
-        raise ValueError(
-            f"None of {n:,} units is seen both before and after its adoption (`{sample.study.adoption}`) in "
-            f"`{outcome.name}`: {int((used & always).sum()):,} were treated from the start and {late:,} after the end; "
-            "add earlier or later periods."
-        )
-    return np.where(always, -np.inf, first), notes
 
 
 def _missing(outcome: Outcome, lacking: int, cells: int, options: Options) -> list[str]:

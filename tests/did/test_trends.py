@@ -28,7 +28,7 @@ def path(drift=0.0, n=200, seed=0, estimator=did.event_study, **options):
 def test_a_test_that_does_not_reject_leaves_the_judgement_to_the_reader():
     check = parallel_trends(path())
     assert check.passed is None and check.verdict == "for the reader to judge"
-    assert "3 effects before adoption are not told from zero at 5% (F(3, 197) = " in check.reason
+    assert "3 effects before adoption are not told from zero at 5% (F(3, " in check.reason
     assert "not evidence of parallel trends" in check.notes[0]
     assert (check.table["time"] < 0).all() and len(check.table) == 3
 
@@ -43,7 +43,8 @@ def test_the_reference_is_hotellings():
     found = path()
     before = found.where("time < 0")
     wald = before.value @ np.linalg.inv(before.vcov) @ before.value
-    p = stats.f.sf(wald * 197 / (3 * 199), 3, 197)
+    assert 150 < before.df < 199  # Welch's, of 90 and 110 areas or so
+    p = stats.f.sf(wald * (before.df - 2) / (3 * before.df), 3, before.df - 2)
     assert f"p = {p:.3f}" in parallel_trends(found).reason
 
 
@@ -51,7 +52,8 @@ def test_the_table_has_a_band_and_what_could_be_detected():
     found = path()
     table = parallel_trends(found).tidy()
     assert (table["band_low"] < table["conf_low"]).all() and (table["band_high"] > table["conf_high"]).all()
-    expected = (stats.t.ppf(0.975, 199) + stats.norm.ppf(0.8)) * found.where("time < 0").std_error
+    before = found.where("time < 0")
+    expected = (stats.t.ppf(0.975, before.dfs) + stats.norm.ppf(0.8)) * before.std_error
     np.testing.assert_allclose(table["smallest_detectable"], expected)
     wide = parallel_trends(found, level=0.01).tidy()
     assert (wide["conf_low"] < table["conf_low"]).all()
@@ -96,7 +98,7 @@ def test_without_periods_before_it_cannot_be_decided():
 def test_more_effects_than_clusters_cannot_be_decided():
     check = parallel_trends(path(n=4, seed=1))
     assert check.passed is None
-    assert "cannot be tested jointly with" in check.reason or "not told from zero" in check.reason
+    assert "cannot be tested" in check.reason
     few = Estimate.of_covariance({"time": [-3, -2, -1, 0]}, np.zeros(4), np.eye(4), df=2)
     assert "It cannot be decided: 3 effects before adoption cannot be tested jointly" in parallel_trends(few).reason
 

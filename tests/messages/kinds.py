@@ -208,7 +208,7 @@ def _(form):
     return form.study, data.assign(adopted=data["period"].astype(float))
 
 
-@kind("never treated coded 0, which the study does not say", "refused", ("long", "starts"))
+@kind("never treated coded 0, which the study does not say", "noted", ("long", "starts"))
 def _(form):
     return form.study, form.data.fillna({"adopted": 0})
 
