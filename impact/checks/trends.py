@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from impact.check import Check
+from impact.checks.paths import ages
 from impact.core import arguments
 from impact.estimate import Estimate
 from impact.show import digits
@@ -59,7 +60,7 @@ def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0
     if not 0 < level < 1:
         raise ValueError(f"A level is between 0 and 1, such as 0.05, not {level!r}.")
     arguments.number(anticipation, "anticipation", least=0)
-    age = _age(path)
+    age = ages(path)
     before = np.flatnonzero((age < -anticipation) & ~(path.std_error == 0))
     about: dict[str, Any] = {
         "kind": "path",
@@ -96,18 +97,6 @@ def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0
         ),
         **about,
     )
-
-
-def _age(path: Estimate) -> Array:
-    """Time since adoption of each value."""
-    columns = set(path.index.columns)
-    if "time" not in columns or "group" in columns:
-        raise ValueError(
-            f"Trends are judged on differences over time, and “{path.estimand}” has the labels "
-            f"{', '.join(f'`{c}`' for c in path.index.columns)}: give the path of an event study."
-        )
-    time = path.index["time"].to_numpy(float)
-    return time - path.index["adoption_group"].to_numpy(float) if "adoption_group" in columns else time
 
 
 def _judged(early: Estimate, test: dict[str, float], level: float) -> tuple[bool | None, str]:

@@ -1,8 +1,8 @@
 """How trends may diverge after adoption, given how they did before: sets ``A delta <= d`` of differences in trends.
 
 delta (K + T,) has the K periods before the reference period, in which it is zero, and the T periods after.
-``steps`` are its first differences, ``bends`` its second differences. A period after the reference takes part in every row
-that is kept: rows on earlier periods alone say nothing on the effect.
+``steps`` are its first differences, ``bends`` its second differences. A period after the reference takes part in every
+row that is kept: rows on earlier periods alone say nothing on the effect.
 
 References: rambachan2023.
 """
@@ -34,7 +34,7 @@ def smooth(before: int, after: int, most: float, shape: str = "") -> Iterator[tu
 
 
 def relative(before: int, after: int, most: float, shape: str = "") -> Iterator[tuple[Array, Array]]:
-    """Changes are at most ``most`` times the largest before; one set for each that may be the largest, and each sign."""
+    """Changes are at most ``most`` times the largest before: a set for each that may be the largest, and its sign."""
     every = steps(before, after)
     yield from _relative(every[:before], every[before:], most, before, after, shape)
 

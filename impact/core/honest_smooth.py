@@ -1,16 +1,16 @@
 """The shortest fixed-length interval for an effect when trends diverge smoothly.
 
-delta (K + T,) is the difference in trends, zero in the reference period, and each of its second differences is at most M.
-The estimator ``l' b_post + v' b_pre`` has, with z_j = sum over t > j of (t - j) v_t and t counted back from the reference
-period, a bias of at most
+delta (K + T,) is the difference in trends, zero in the reference period, and its second differences are at most M.
+The estimator ``l' b_post + v' b_pre`` has, with z_j = sum over t > j of (t - j) v_t and t counted back from the
+reference period, a bias of at most
 
     M (sum over j >= 0 of |sum over t > j of (t - j) l_t| + sum over j >= 1 of |z_j|),
 
 provided that z_0 = sum of t l_t, so that straight lines cost nothing. The interval is the estimate plus and minus the
-1 - alpha quantile of |N(bias, variance)|. Which v makes it shortest is found on the frontier of bias and variance. That is
-a lasso in z, whose solutions are piecewise linear, so that one path serves every M.
+1 - alpha quantile of |N(bias, variance)|. Which v makes it shortest is found on the frontier of bias and variance.
+That is a lasso in z, whose solutions are piecewise linear, so that one path serves every M.
 
-References: rambachan2023, armstrong2020.
+References: rambachan2023, armstrong2018.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Frontier(NamedTuple):
 
 
 def frontier(vcov: Array, before: int, post: Array) -> Frontier:
-    """All estimators that are best for some M. ``vcov`` is (K + T, K + T), ``before`` is K, ``post`` the (T,) weights l."""
+    """All estimators that are best for some M: ``vcov`` (K + T, K + T), ``before`` is K, ``post`` the (T,) weights."""
     k, t = before, len(post)
     # v_t = z_{t-1} - 2 z_t + z_{t+1}, rows from the earliest period to the last before the reference.
     second = np.zeros((k, k + 2))
@@ -111,7 +111,7 @@ def quantile(bias: float, chance: float) -> float:
 
 
 def interval(of: Frontier, value: Array, most: float, level: float) -> tuple[float, float, Array]:
-    """The estimate, half the length of the shortest interval if second differences are at most ``most``, and its weights."""
+    """The estimate, half the length of the shortest interval if slopes change by at most ``most``, and its weights."""
     from scipy import optimize
 
     def slope(price: float) -> float:

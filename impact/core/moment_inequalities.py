@@ -1,13 +1,14 @@
 """Intervals for an effect that is known up to linear inequalities: the conditional, least favourable hybrid test.
 
-Estimates b of pre- and post-treatment coefficients are normal with covariance S around delta + (0, tau); delta satisfies
-``A delta <= d``, and the effect is ``theta = l' tau``. Given theta, the other effects are nuisances. The test of theta is
+Estimates b of pre- and post-treatment coefficients are normal with covariance S around delta + (0, tau); delta
+satisfies ``A delta <= d``, and the effect is ``theta = l' tau``. Given theta, the other effects are nuisances. The
+statistic of theta is
 
-    eta = min over eta, tau with l' tau = theta of eta   such that   A (b - (0, tau)) - d <= eta * s
+    eta = the least eta such that A (b - (0, tau)) - d <= eta * s   for some tau with l' tau = theta,
 
-with s the standard errors of the rows. Its dual is the largest of finitely many normal variables, one a vertex of
-``{g >= 0, g's = 1, g' A_post in the span of l}``. The vertices do not depend on the data but for their scale, so they are
-found once, and everything else is arithmetic on a few numbers for each theta.
+with s the standard errors of the rows. By duality it is the largest of finitely many normal variables, one a vertex
+of ``{g >= 0, g's = 1, A_post' g in the span of l}``. The vertices do not depend on the data but for their scale, so
+they are found once, and everything else is arithmetic on a few numbers for each theta.
 
 References: andrews2023, rambachan2023.
 """
@@ -85,7 +86,7 @@ def moments(rays: Array, restriction: Array, bound: Array, value: Array, vcov: A
     return Moments(across @ value - vertex @ bound, slope, across @ vcov @ across.T)
 
 
-def least_favourable(spread: Array, size: float, draws: int = 20_000) -> float:
+def least_favourable(spread: Array, size: float, draws: int = 4096) -> float:
     """The value that the largest of the normal variables exceeds with probability ``size``, if all means are zero.
 
     A standard normal vector is a direction times an independent chi: along each direction the probability is exact.
@@ -100,16 +101,18 @@ def least_favourable(spread: Array, size: float, draws: int = 20_000) -> float:
     if rank == 1:
         way = np.array([[1.0], [-1.0]])
     elif rank == 2:
-        angle = 2 * np.pi * (np.arange(4096) + 0.5) / 4096
+        angle = 2 * np.pi * (np.arange(draws) + 0.5) / draws
         way = np.column_stack([np.cos(angle), np.sin(angle)])
     else:
-        way = np.random.Generator(np.random.PCG64(SEED)).standard_normal((draws, rank))
-        way /= np.linalg.norm(way, axis=1, keepdims=True)
+        way = np.random.Generator(np.random.PCG64(SEED)).standard_normal((draws // 2, rank))
+        way = np.vstack([way, -way]) / np.linalg.norm(np.vstack([way, way]), axis=1, keepdims=True)
     reach = np.maximum((way @ factor.T).max(axis=1), 0.0)
     positive = reach[reach > 1e-12]
 
     def beyond(value: float) -> float:
-        return float(special.gammaincc(rank / 2, (value / positive) ** 2 / 2).sum()) / len(reach)
+        half = (value / positive) ** 2 / 2
+        tail = np.exp(-half) if rank == 2 else special.gammaincc(rank / 2, half)
+        return float(tail.sum()) / len(reach)
 
     if len(positive) == 0 or beyond(0.0) <= size:
         return 0.0

@@ -119,6 +119,12 @@ GLOSSARY: dict[str, Entry] = {
     "claim": Entry("Claim", "The property that a credible study should have."),
     "verdict": Entry("Verdict", "Whether the evidence bears the claim out."),
     "clusters": Entry("Clusters", "Independent groups of units."),
+    "divergence": Entry(
+        "Divergence", "How far trends may diverge after adoption, as a multiple of the largest divergence before.", 2
+    ),
+    "slope_change": Entry(
+        "Change of slope", "How far the slope of the divergence may change from one period to the next."
+    ),
     "package": Entry("Package", "The software that computed the result."),
     "version": Entry("Version", "The version of the software."),
 }
@@ -128,7 +134,7 @@ POINTS = "pp"  # percentage points
 # Measured in the unit of the outcome: these share its decimals, and its percentage points.
 IN_OUTCOME_UNIT = (
     "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable",
-    "bias", "spread", "rmse", "shift", "shift_error", "margin", "range",
+    "bias", "spread", "rmse", "shift", "shift_error", "margin", "range", "slope_change",
 )  # fmt: skip
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.
