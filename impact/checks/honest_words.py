@@ -124,7 +124,7 @@ def notes(own: Estimate, words: Words, found: Honest, bend: float, reference: st
     if reference == "t" and np.isfinite(df):
         wider = 100 * (stats.t.ppf(most, df) / stats.norm.ppf(most) - 1)
         said.append(
-            f"Errors are {wider:.1f}% larger than in the published method, which takes the normal distribution: the effect "
-            f"has {df:.1f} degrees of freedom (reference='normal' leaves that out)."
+            f"Errors are {wider:.1f}% larger than in the published method, which takes the normal distribution: the "
+            f"effect has {df:.1f} degrees of freedom (reference='normal' leaves that out)."
         )
     return tuple(said)

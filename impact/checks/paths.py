@@ -78,8 +78,8 @@ def _reference(age: Array) -> float:
     if len(full) - len(gaps) != len(age) or len(gaps) > 1 or (len(gaps) == 1 and gaps[0] >= 0):
         raise ValueError(
             f"The {len(age)} times since adoption are not evenly spaced: between the first and the last, {len(gaps)} "
-            "have no value, where only the reference period before adoption should have none, so changes from one to the "
-            "next would mean different things. Choose times without gaps by `where`."
+            "have no value, where only the reference period before adoption should have none, so changes from one to "
+            "the next would mean different things. Choose times without gaps by `where`."
         )
     if not len(gaps):
         raise ValueError(
