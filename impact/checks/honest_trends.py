@@ -151,8 +151,6 @@ def _target(read: paths.Path, of: Any, time: str) -> tuple[Array, str]:
     """(T,) weights on the effects after the reference period, and the effect in words."""
     after = read.after
     since = after[after >= 0]
-    if not len(since):
-        raise ValueError(f"None of the {len(read.age)} effects lies after adoption: give a path that goes on after it.")
     if isinstance(of, str):
         arguments.option(of, "of", TARGETS)
         if of == "average":
@@ -180,7 +178,7 @@ def _target(read: paths.Path, of: Any, time: str) -> tuple[Array, str]:
 def _when(age: float, time: str) -> str:
     if age == 0:
         return "in the period of adoption"
-    return f"{age:g} {time.replace('s since', ' since', 1) if age == 1 else time}"
+    return f"at {age:g} {time.replace('s since', ' since', 1) if age == 1 else time}"
 
 
 def _sizes(divergence: Any, restriction: str, seen: float) -> Array:

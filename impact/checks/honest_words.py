@@ -91,8 +91,10 @@ def reason(
         at = table[np.isclose(table[words.column], plausible, rtol=1e-12)].iloc[0]
         said += f" At the {words.size(plausible)} held plausible it is {interval(at)}."
     if np.isnan(breakdown):
-        least = "there were none after adoption" if words.restriction == "relative" else "trends diverge straight on"
-        return f"{said} Allowing for divergence, zero is not excluded even if {least}."
+        least = (
+            "without divergence after adoption" if words.restriction == "relative" else "if divergence goes straight on"
+        )
+        return f"{said} Zero is not excluded even {least}."
     if np.isinf(breakdown):
         return f"{said} Zero is excluded at every divergence tried."
     held = words.condition(breakdown).replace("diverged", "diverge").replace("changed", "changes")

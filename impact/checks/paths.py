@@ -63,6 +63,8 @@ def universal(path: Estimate) -> Path:
             f"{lost} of {len(age)} values have no standard error, so how far trends diverge by chance is not known: "
             "leave those times out by `where`, or make clusters finer."
         )
+    if not (age >= 0).any():
+        raise ValueError(f"None of the {len(age)} effects lies after adoption: give a path that goes on after it.")
     if not (age < 0).any():
         return Path(age, place, np.nan)
     return Path(age, place, _reference(age))
@@ -88,3 +90,46 @@ def _reference(age: Array) -> float:
             "the event study with base='universal'."
         )
     return float(gaps[0])
+
+
+def named(path: Estimate, age: float) -> str:
+    """The effect at a time since adoption, in the path's own word for periods."""
+    time = path.axes.get("time", "")
+    time = time if "since" in time else "periods since adoption"
+    return f"the effect at {age:g} {time.replace('s since', ' since', 1) if age == 1 else time}"
+
+
+class Steady(NamedTuple):
+    """A divergence of one a period, as the values of a path see it.
+
+    ``early`` are the places of the k effects before adoption, and ``before`` (k,) what each would be: the distance from
+    the reference period, or one period where each is measured from the period before. ``reach`` is how much it
+    adds to the last effect, at age ``last``, which has its ``place`` unless several values have that age.
+    """
+
+    early: Array
+    before: Array
+    last: float
+    reach: float
+    place: int | None
+    words: str
+
+
+def steady(path: Estimate, early: Array, anticipation: float) -> Steady | None:
+    """How a steady divergence shows in a path; None where errors are not known, or outcomes have different units."""
+    if "outcome" in path.index and path.index["outcome"].nunique() > 1:
+        return None
+    if not len(early) or not np.isfinite(path.vcov[np.ix_(early, early)]).all():
+        return None
+    age = ages(path)
+    step = float(np.min(np.diff(np.unique(age)), initial=np.inf))
+    step = step if np.isfinite(step) else 1.0
+    start = -anticipation - step
+    # With the period before adoption among the effects, each is a change over one period; without it,
+    # all are measured from that period.
+    short = np.isclose(age[early], start).any()
+    before = np.full(len(early), step) if short else age[early] - start
+    last = float(age.max())
+    latest = np.flatnonzero(age == last)
+    place = int(latest[0]) if len(latest) == 1 and np.isfinite(path.std_error[latest[0]]) else None
+    return Steady(early, before, last, last - start, place, named(path, last))

@@ -125,6 +125,10 @@ GLOSSARY: dict[str, Entry] = {
     "slope_change": Entry(
         "Change of slope", "How far the slope of the divergence may change from one period to the next."
     ),
+    "trend": Entry("Trend", "What a steady divergence in trends would add to the estimate."),
+    "trend_passed": Entry(
+        "Trend, if passed", "What it would add on average in studies that pass the test of trends before adoption."
+    ),
     "package": Entry("Package", "The software that computed the result."),
     "version": Entry("Version", "The version of the software."),
 }
@@ -135,6 +139,7 @@ POINTS = "pp"  # percentage points
 IN_OUTCOME_UNIT = (
     "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable",
     "bias", "spread", "rmse", "shift", "shift_error", "margin", "range", "slope_change",
+    "trend", "trend_passed",
 )  # fmt: skip
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.
