@@ -89,6 +89,22 @@ def honest_trends(
         for; a covariance without full rank.
 
     **References**: rambachan2023; andrews2023; armstrong2018.
+
+    Examples
+    --------
+    >>> from impact import Estimate
+    >>> from impact.checks.honest_trends import honest_trends
+    >>> error = [[0.02, 0.01, 0.01, 0.01], [0.01, 0.02, 0.01, 0.01], [0.01, 0.01, 0.02, 0.01], [0.01, 0.01, 0.01, 0.02]]
+    >>> path = Estimate.of_covariance({"time": [-3, -2, 0, 1]}, [0.1, -0.1, 1.0, 1.1], error)
+    >>> check = honest_trends(path, divergence=[1, 2], plausible=1)
+    >>> check.verdict
+    'holds'
+    >>> for term, low in check.tidy()[["term", "conf_low"]].round(2).values:
+    ...     print(f"{term}: {low}")
+    parallel trends: 0.72
+    plausible: 1 times: 0.47
+    up to 2 times as before: 0.07
+    breakdown: 2.18 times: 0.0
     """
     arguments.option(restriction, "restriction", RESTRICTIONS)
     if shape is not None:

@@ -70,6 +70,16 @@ def missed_trend(
         The estimate is not one path over time; there are no more clusters than effects before adoption.
 
     **References**: roth2022.
+
+    Examples
+    --------
+    >>> from impact import Estimate
+    >>> from impact.checks.missed_trend import missed_trend
+    >>> error = [[0.02, 0.01, 0.01, 0.01], [0.01, 0.02, 0.01, 0.01], [0.01, 0.01, 0.02, 0.01], [0.01, 0.01, 0.01, 0.02]]
+    >>> path = Estimate.of_covariance({"time": [-3, -2, 0, 1]}, [0.1, -0.1, 1.0, 1.1], error)
+    >>> table = missed_trend(path, power=0.5).tidy().query("time >= 0")
+    >>> table[["time", "trend", "trend_passed", "coverage"]].round(2).values.tolist()
+    [[0.0, 0.16, 0.21, 0.7], [1.0, 0.31, 0.37, 0.24]]
     """
     arguments.number(power, "power", above=0, below=1)
     arguments.number(slope, "slope", above=-np.inf, below=np.inf, optional=True)

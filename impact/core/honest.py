@@ -72,12 +72,14 @@ class Honest:
         if self.fixed:
             estimate, half, _ = honest_smooth.interval(self._frontier, self.value, most, self.level)
             return Interval(estimate, estimate - half, estimate + half)
-        ends = np.array([moment_inequalities.accepted(of, self.level) for of in self._sets(most)])
-        held = ends[~np.isnan(ends).any(axis=1)]
-        own = float(self.weights @ self.value[self.before :])
-        if not len(held):
-            return Interval(own, np.nan, np.nan)
-        return Interval(own, float(held[:, 0].min()), float(held[:, 1].max()))
+        sets = [(of, moment_inequalities.least_favourable(of.spread, self.level / 10)) for of in self._sets(most)]
+        reach = np.array([moment_inequalities.reach(of, first) for of, first in sets])
+        low, high = np.nan, np.nan
+        for k in np.argsort(reach[:, 0] - reach[:, 1]):  # the widest first: they may make others idle
+            if not np.isnan(reach[k, 0]) and not (low <= reach[k, 0] and reach[k, 1] <= high):
+                ends = moment_inequalities.accepted(sets[k][0], self.level, sets[k][1])
+                low, high = float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1]))
+        return Interval(float(self.weights @ self.value[self.before :]), low, high)
 
     def excludes_zero(self, most: float) -> bool:
         """Whether an effect of zero is rejected if trends diverge by at most ``most``."""

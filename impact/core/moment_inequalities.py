@@ -101,7 +101,7 @@ def least_favourable(spread: Array, size: float, draws: int = 4096) -> float:
     if rank == 1:
         way = np.array([[1.0], [-1.0]])
     elif rank == 2:
-        angle = 2 * np.pi * (np.arange(draws) + 0.5) / draws
+        angle = 2 * np.pi * (np.arange(1024) + 0.5) / 1024
         way = np.column_stack([np.cos(angle), np.sin(angle)])
     else:
         way = np.random.Generator(np.random.PCG64(SEED)).standard_normal((draws // 2, rank))
@@ -156,20 +156,24 @@ def _tail(at: Array, low: Array, high: Array) -> Array:
         return np.where(np.isneginf(denominator), 0.0, np.exp(numerator - denominator))
 
 
-def accepted(of: Moments, level: float, points: int = 256) -> tuple[float, float]:
+def reach(of: Moments, first: float) -> tuple[float, float]:
+    """Between which thetas no vertex exceeds the least favourable value; NaN where one always does."""
+    up, down = of.slope > _NONE, of.slope < -_NONE
+    start = ((of.level[up] - first) / of.slope[up]).max(initial=-np.inf)
+    end = ((of.level[down] - first) / of.slope[down]).min(initial=np.inf)
+    if (of.level[~up & ~down] > first).any() or not start < end:
+        return np.nan, np.nan
+    return float(start), float(end)
+
+
+def accepted(of: Moments, level: float, first: float, points: int = 256) -> tuple[float, float]:
     """The lowest and the highest theta that the hybrid test does not reject; NaN where it rejects all.
 
     Beyond the least favourable value there is nothing to find; between, a grid that holds every kink of the statistic
     brackets both ends, and bisection brings them to rounding.
     """
-    first = least_favourable(of.spread, level / 10)
-    up, down = of.slope > _NONE, of.slope < -_NONE
-    flat = ~up & ~down
-    if (of.level[flat] > first).any():
-        return np.nan, np.nan
-    start = ((of.level[up] - first) / of.slope[up]).max(initial=-np.inf)
-    end = ((of.level[down] - first) / of.slope[down]).min(initial=np.inf)
-    if not start < end:
+    start, end = reach(of, first)
+    if np.isnan(start):
         return np.nan, np.nan
     grid = _grid(of, start, end, points)
     held = ~rejected(of, grid, level, first)
@@ -178,7 +182,7 @@ def accepted(of: Moments, level: float, points: int = 256) -> tuple[float, float
     lowest, highest = int(held.argmax()), len(grid) - 1 - int(held[::-1].argmax())
     inner = np.array([grid[lowest], grid[highest]])
     outer = np.array([grid[max(lowest - 1, 0)], grid[min(highest + 1, len(grid) - 1)]])
-    for _ in range(48):
+    for _ in range(36):
         middle = (inner + outer) / 2
         out = rejected(of, middle, level, first)
         inner, outer = np.where(out, inner, middle), np.where(out, middle, outer)
