@@ -128,6 +128,16 @@ GLOSSARY: dict[str, Entry] = {
     "claim": Entry("Claim", "The property that a credible study should have."),
     "verdict": Entry("Verdict", "Whether the evidence bears the claim out."),
     "clusters": Entry("Clusters", "Independent groups of units."),
+    "divergence": Entry(
+        "Divergence", "How far trends may diverge after adoption, as a multiple of the largest divergence before.", 2
+    ),
+    "slope_change": Entry(
+        "Change of slope", "How far the slope of the divergence may change from one period to the next."
+    ),
+    "trend": Entry("Trend", "What a steady divergence in trends would add to the estimate."),
+    "trend_passed": Entry(
+        "Trend, if passed", "What it would add on average in studies that pass the test of trends before adoption."
+    ),
     "package": Entry("Package", "The software that computed the result."),
     "version": Entry("Version", "The version of the software."),
 }
@@ -137,7 +147,8 @@ POINTS = "pp"  # percentage points
 # Measured in the unit of the outcome: these share its decimals, and its percentage points.
 IN_OUTCOME_UNIT = (
     "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable",
-    "bias", "spread", "rmse", "shift", "shift_error", "margin", "range",
+    "bias", "spread", "rmse", "shift", "shift_error", "margin", "range", "slope_change",
+    "trend", "trend_passed",
 )  # fmt: skip
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.
