@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks import over_time
+from impact.checks import over_time, verdicts
 from impact.checks.over_time import Estimator
 from impact.core import arguments
 from impact.sample import Sample
@@ -73,33 +73,33 @@ def anticipation(
 
     **References**: ashenfelter1978; heckman1999.
     """
-    over_time.of_levels(level, margin)
-    asked = over_time.chosen(sample, outcome)
+    verdicts.of_levels(level, margin)
+    subject = over_time.Subject.of(sample, outcome)
     if estimator is not None:
         _refuse_without_argument(estimator)
     run = over_time.runner(estimator)
-    claim = f"Nothing happened to {asked.words} just before adoption: leaving these periods out moves no effect"
-    starts, fits, notes = over_time.reach(sample, asked, earlier)
+    claim = f"Nothing happened to {subject.words} just before adoption: leaving these periods out moves no effect"
+    starts, gone, notes = over_time.reach(subject, earlier)
     if not starts:
         why = "half of the treated have no second period before adoption; add earlier periods"
-        return over_time.undecided(claim, asked, why, REFERENCES)
-    kept = over_time.without(over_time.alone(sample, asked), ~fits)
+        return Check(claim, references=REFERENCES, **verdicts.nothing(subject.words, why))
+    kept = subject.only(gone)
     whole = run(kept, anticipation=0.0)
     moved = [run(kept, anticipation=d) for d in starts]
     table = pd.concat([e.tidy(1 - level) for e in (whole, *moved)], ignore_index=True)
     table = table[["estimate", "std_error", "conf_low", "conf_high"]]
     table.insert(0, "term", ["from the last period before adoption", *(f"from {d:g} earlier" for d in starts)])
-    table.insert(0, "outcome", asked.words)
-    shifts = [over_time.shift(e, whole) for e in moved]
+    table.insert(0, "outcome", subject.words)
+    shifts = [verdicts.shift(e, whole) for e in moved]
     table["shift"], table["shift_error"] = np.array([(np.nan, np.nan), *shifts]).T
     passed, reason = None, "It cannot be decided: the estimator has no scores, so the error of a shift is not known."
-    both = over_time.together([whole, *moved])
+    both = verdicts.together([whole, *moved])
     if both is not None:
         k = len(starts)
         gaps = both.combine(np.column_stack([-np.ones(k), np.eye(k)]), term=[f"{d:g}" for d in starts])
         low, high = gaps.interval(1 - level)
-        table["smallest_detectable"] = [np.nan, *gaps.detectable(over_time.POWER, 1 - level)]
-        passed, reason = over_time.judged(
+        table["smallest_detectable"] = [np.nan, *gaps.detectable(verdicts.POWER, 1 - level)]
+        passed, reason = verdicts.judged(
             [gaps], low, high, level=level, margin=margin, what="shift", percent=whole.percent
         )
     return Check(
@@ -108,7 +108,7 @@ def anticipation(
         passed,
         reason=reason,
         percent=whole.percent,
-        options={"ylabel": f"effect on {asked.words}"},
+        options={"ylabel": f"effect on {subject.words}"},
         references=REFERENCES,
         notes=tuple(dict.fromkeys((*notes, *(n for e in (whole, *moved) for n in e.notes)))),
     )

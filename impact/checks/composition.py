@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks import over_time
+from impact.checks import over_time, verdicts
 from impact.checks.over_time import Estimator
 from impact.sample import Sample
 from impact.show.words import listing
@@ -65,37 +65,36 @@ def composition(
 
     **References**: lee2009.
     """
-    over_time.of_levels(level, margin)
-    asked = over_time.chosen(sample, outcome)
+    verdicts.of_levels(level, margin)
+    subject = over_time.Subject.of(sample, outcome)
     run = over_time.runner(estimator)
-    seen = np.isfinite(sample.outcome(asked.name, gaps=True)).astype(float)
-    claim = f"Treatment did not change of whom {asked.words} is seen"
+    seen = np.isfinite(subject.values).astype(float)
+    claim = f"Treatment did not change of whom {subject.words} is seen"
     notes: tuple[str, ...] = ()
-    if seen[sample.weights > 0].all():
+    if seen[subject.live].all():
         table = pd.DataFrame({"term": ["on being seen"], "estimate": [0.0], "std_error": [0.0]})
         passed: bool | None = True
         reason = f"Every unit is seen in each of {seen.shape[1]} periods."
     else:
-        found = run(over_time.alone(sample, asked, values=seen, words=f"seeing {asked.words}"))
+        found = run(subject.only(values=seen, words=f"seeing {subject.words}"))
         table = found.tidy(1 - level)[["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]]
         low, high = table["conf_low"].to_numpy(), table["conf_high"].to_numpy()
-        table["smallest_detectable"] = found.detectable(over_time.POWER, 1 - level)
+        table["smallest_detectable"] = found.detectable(verdicts.POWER, 1 - level)
         table.insert(0, "term", "on being seen")
-        passed, reason = over_time.judged(
+        passed, reason = verdicts.judged(
             [found], low, high, level=level, margin=margin, what="effect on being seen", percent=True
         )
-        first, periods = over_time.first_treated(sample, asked), sample.periods[asked.name]
-        shares = _shares(seen, first, periods, sample.weights)
+        shares = _shares(seen, subject.first, subject.periods, sample.weights)
         told = listing(f"{100 * share:.1f}% {of}" for of, share in shares.items())
         notes = (f"The outcome is seen in {told}.", *found.notes)
-    table.insert(0, "outcome", asked.words)
+    table.insert(0, "outcome", subject.words)
     return Check(
         claim,
         table,
         passed,
         reason=reason,
         percent=True,
-        options={"ylabel": f"effect on seeing {asked.words}"},
+        options={"ylabel": f"effect on seeing {subject.words}"},
         references=REFERENCES,
         notes=notes,
     )

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks import over_time
-from impact.checks.over_time import Estimator
+from impact.checks import over_time, verdicts
+from impact.checks.over_time import Estimator, Subject
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.show.words import counted, listing
-from impact.study import Outcome
 
 Array = np.ndarray
 
@@ -59,7 +57,7 @@ def leave_one_area_out(
     -------
     Check
         With the effect of all, without each treated area, from the one that moves it down most to the one that
-        moves it up most, and without each adoption group; how far it moves and the error of that. Areas go by
+        moves it up most, and without each adoption group, and how far it moves. Areas go by
         their number of units, and by name only where the study's ``labels`` give one to a unit.
 
     Raises
@@ -70,31 +68,31 @@ def leave_one_area_out(
 
     **References**: efron1982.
     """
-    over_time.of_levels(level, None)
-    asked = over_time.chosen(sample, outcome)
+    verdicts.of_levels(level, None)
+    subject = over_time.Subject.of(sample, outcome)
     run = over_time.runner(estimator)
-    areas, notes = _areas(sample, asked)
-    of_groups = _groups(sample, asked)
-    only = over_time.alone(sample, asked)
-    whole = run(only)
+    areas, notes = _areas(subject)
+    whole = run(subject.only())
     rows = [_row("all", whole, whole, level)]
-    moved = [_without(part, only, whole, run, level) for part in areas]
+    moved = [_without(part, subject, whole, run, level) for part in areas]
     moved.sort(key=lambda row: (np.isnan(row["shift"]), row["shift"], row["term"]))
-    rows += moved + [_without(part, only, whole, run, level) for part in of_groups]
+    for k, row in enumerate(moved, 1):
+        row["term"] = row["term"].replace("an area of", f"area {k}, of", 1)
+    rows += moved + [_without(part, subject, whole, run, level) for part in _groups(subject)]
     table = pd.DataFrame(rows)
-    table.insert(0, "outcome", asked.words)
+    table.insert(0, "outcome", subject.words)
     conclusions = table.pop("conclusion")
     passed, reason = _judged(table, conclusions, len(areas), level)
     lost = int(conclusions.isna().sum())
     if lost:
         notes.append(f"In {lost} of {len(table) - 1} rows there is no answer: too little is left to estimate from.")
     return Check(
-        claim=f"The conclusion on {asked.words} does not hang on any one area or adoption group",
+        claim=f"The conclusion on {subject.words} does not hang on any one area or adoption group",
         table=table,
         passed=passed,
         reason=reason,
         percent=whole.percent,
-        options={"ylabel": f"effect on {asked.words}"},
+        options={"ylabel": f"effect on {subject.words}"},
         references=REFERENCES,
         notes=tuple(dict.fromkeys((*notes, *whole.notes))),
     )
@@ -103,10 +101,10 @@ def leave_one_area_out(
 # ---- the parts --------------------------------------------------------------------------------
 
 
-def _areas(sample: Sample, asked: Outcome) -> tuple[list[_Part], list[str]]:
+def _areas(subject: Subject) -> tuple[list[_Part], list[str]]:
     """The clusters with units that the effect rests on; none of them, with a note, where they are too many."""
-    first, periods = over_time.first_treated(sample, asked), sample.periods[asked.name]
-    treated = (sample.weights > 0) & np.isin(first, over_time.groups(sample, first, periods))
+    sample = subject.sample
+    treated = subject.live & np.isin(subject.first, subject.groups)
     codes = np.unique(sample.cluster[treated])
     what = f"`{sample.study.cluster or sample.study.unit}`"
     if len(codes) > MOST:
@@ -132,31 +130,30 @@ def _name(sample: Sample, member: Array, treated: Array) -> str:
     return f"an area of {counted(int((member & treated).sum()), 'unit')}"
 
 
-def _groups(sample: Sample, asked: Outcome) -> list[_Part]:
+def _groups(subject: Subject) -> list[_Part]:
     """The adoption groups, if there is more than one."""
-    first, periods = over_time.first_treated(sample, asked), sample.periods[asked.name]
-    found = over_time.groups(sample, first, periods)
-    return [_Part(f"those who adopted in {g:g}", first == g) for g in found] if len(found) > 1 else []
+    found = subject.groups
+    return [_Part(f"those who adopted in {g:g}", subject.first == g) for g in found] if len(found) > 1 else []
 
 
 # ---- the rows ---------------------------------------------------------------------------------
 
 
-def _without(part: _Part, only: Sample, whole: Estimate, run: Callable[..., Estimate], level: float) -> dict[str, Any]:
+def _without(part: _Part, subject: Subject, whole: Estimate, run: Estimator, level: float) -> dict[str, Any]:
     try:
-        found = run(over_time.without(only, part.rows))
+        found = run(subject.only(part.rows))
     except ValueError:  # too little is left: counted in a note
         found = None
     return _row(f"without {part.name}", found, whole, level)
 
 
 def _row(name: str, found: Estimate | None, whole: Estimate, level: float) -> dict[str, Any]:
-    numbers = ("estimate", "std_error", "conf_low", "conf_high", "shift", "shift_error")
+    numbers = ("estimate", "std_error", "conf_low", "conf_high", "shift")
     if found is None:
         return {"term": name, **dict.fromkeys(numbers, np.nan), "conclusion": None}
     low, high = (float(end[0]) for end in found.interval(1 - level))
-    moved = (np.nan, np.nan) if found is whole else over_time.shift(found, whole)
-    values = (float(found.value[0]), float(found.std_error[0]), low, high, *moved)
+    moved = np.nan if found is whole else float(found.value[0] - whole.value[0])
+    values = (float(found.value[0]), float(found.std_error[0]), low, high, moved)
     conclusion = "above zero" if low > 0 else "below zero" if high < 0 else "not told from zero"
     known = np.isfinite(values[1])
     return {"term": name, **dict(zip(numbers, values, strict=True)), "conclusion": conclusion if known else None}

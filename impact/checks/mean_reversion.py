@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 
 from impact.check import Check
-from impact.checks import over_time
-from impact.checks.over_time import Estimator
+from impact.checks import over_time, verdicts
+from impact.checks.over_time import Estimator, Subject
 from impact.core import arguments, reversion
 from impact.core.reversion import Rule, Windows
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.show.words import counted
 from impact.stacking import stack
-from impact.study import Outcome
 
 Array = np.ndarray
 
@@ -44,10 +43,10 @@ def mean_reversion(
     """How large an effect areas chosen in bad times would have shown by recovering by themselves.
 
     Areas apply, or are chosen, when things have gone badly, and what goes badly by chance comes back. How much of it
-    comes back is seen among those never treated, at earlier dates at which nothing happened. With D the recent
+    comes back is seen among those never treated, after earlier dates at which nothing happened. With D the recent
     change that selection looks at and F the change that follows it,
 
-        b = slope of F on D among the never treated, over all fictitious dates before the first adoption,
+        b = slope of F on D among the never treated, over all dates before the first adoption,
         gap = E[D | treated] - E[D | never treated], each adoption group at its own date,
         expected effect = b gap,
 
@@ -95,38 +94,36 @@ def mean_reversion(
 
     **References**: daw2018; ashenfelter1978.
     """
-    over_time.of_levels(level, margin)
-    asked = over_time.chosen(sample, outcome)
+    verdicts.of_levels(level, margin)
+    subject = over_time.Subject.of(sample, outcome)
     if rule is not None:
         arguments.function(rule, "rule")
     for name, value in (("history", history), ("horizon", horizon), ("baseline", baseline)):
         arguments.number(value, name, least=1, whole=True, optional=name != "baseline")
-    y, periods = np.asarray(sample.outcome(asked.name), float), sample.periods[asked.name]
-    first, w = over_time.first_treated(sample, asked), sample.weights
-    never = (w > 0) & (first > periods[-1])
-    dates = {g: int(np.searchsorted(periods, g)) for g in over_time.groups(sample, first, periods)}
-    claim = f"Treated units were not chosen for a recent change of {asked.words} that reverts by itself"
+    y, periods, never = np.asarray(sample.outcome(subject.outcome.name), float), subject.periods, subject.never
+    dates = {g: int(np.searchsorted(periods, g)) for g in subject.groups}
+    claim = f"Treated units were not chosen for a recent change of {subject.words} that reverts by itself"
     windows, fictitious = _windows(list(dates.values()), len(periods), history, horizon, baseline)
     why = _why_not(dates, never, fictitious, windows, sample)
     if why:
         if (history, horizon, baseline) != (None, None, 1):
-            raise ValueError(f"Mean reversion cannot be seen in `{asked.name}`: {why}.")
-        return over_time.undecided(claim, asked, why, REFERENCES)
+            raise ValueError(f"Mean reversion cannot be seen in `{subject.outcome.name}`: {why}.")
+        return Check(claim, references=REFERENCES, **verdicts.nothing(subject.words, why))
     look = _checked(rule or _halves, len(sample), windows)
     followed = {g: s for g, s in dates.items() if s >= windows.history and s + windows.horizon <= len(periods)}
-    parts = _parts(sample, asked, y, look, windows, (followed, fictitious), (first, never), estimator)
+    parts = _parts(subject, y, look, windows, followed, fictitious, estimator)
     both = stack(*parts)
-    expected = both.transform(lambda v: np.array([v[0] * v[1]]), outcome=asked.words, term=TERMS[2])
+    expected = both.transform(lambda v: np.array([v[0] * v[1]]), outcome=subject.words, term=TERMS[2])
     whole = both.transform(
-        lambda v: np.array([v[1], v[0], v[0] * v[1], v[2], v[2] - v[0] * v[1]]), outcome=asked.words, term=list(TERMS)
+        lambda v: np.array([v[1], v[0], v[0] * v[1], v[2], v[2] - v[0] * v[1]]), outcome=subject.words, term=list(TERMS)
     )
     table = whole.tidy(1 - level)
     low, high = (end[2:3] for end in whole.interval(1 - level))
     percent = over_time.is_share(y)
-    passed, reason = over_time.judged(
+    passed, reason = verdicts.judged(
         [expected], low, high, level=level, margin=margin, what="effect expected from mean reversion", percent=percent
     )
-    lost = int(((w > 0) & np.isfinite(first) & ~np.isin(first, list(followed)) & ~never).sum())
+    lost = int((subject.live & ~np.isin(subject.first, list(followed)) & ~never).sum())
     notes = [
         f"The rule of selection sees {windows.history} periods before a date; the change is followed for "
         f"{windows.horizon}, from the mean of {windows.baseline} before; {counted(len(fictitious), 'fictitious date')} "
@@ -139,7 +136,7 @@ def mean_reversion(
         passed,
         reason=reason,
         percent=percent,
-        options={"ylabel": f"effect on {asked.words}"},
+        options={"ylabel": f"effect on {subject.words}"},
         references=REFERENCES,
         notes=tuple(dict.fromkeys((*notes, *parts[-1].notes))),
     )
@@ -151,8 +148,8 @@ def _windows(
     """The windows, as asked for or such that they fit, and the fictitious dates that they leave before adoption."""
     start = min(dates, default=0)
     ahead = max(1, min(count - max(dates, default=0), start // 3)) if horizon is None else horizon
-    behind = max(2, 2 * ((start - ahead + 1) // 4), baseline) if history is None else history
-    return Windows(behind, ahead, baseline), list(range(max(behind, baseline), start - ahead + 1))
+    behind = max(2, 2 * (start // 4), baseline) if history is None else history
+    return Windows(behind, ahead, baseline), list(range(max(behind, baseline), min(start, count - ahead + 1)))
 
 
 def _why_not(dates: dict[float, int], never: Array, fictitious: list[int], windows: Windows, sample: Sample) -> str:
@@ -163,9 +160,9 @@ def _why_not(dates: dict[float, int], never: Array, fictitious: list[int], windo
         return f"{counted(int(never.sum()), 'unit')} were never treated (`{sample.study.adoption}`); add some"
     if not fictitious:
         return (
-            f"{windows.history} periods before a date and {windows.horizon} after it do not fit into the "
-            f"{min(dates.values())} before the first adoption; add earlier periods, or ask for a shorter `history`, "
-            "`horizon` or `baseline`"
+            f"{max(windows.history, windows.baseline)} periods before a date earlier than the first adoption, which "
+            f"has {min(dates.values())}, and {windows.horizon} after it are not there; add periods, or ask for a "
+            "shorter `history`, `horizon` or `baseline`"
         )
     return ""
 
@@ -192,19 +189,16 @@ def _checked(rule: Rule, n: int, windows: Windows) -> Rule:
 
 
 def _parts(
-    sample: Sample,
-    asked: Outcome,
+    subject: Subject,
     y: Array,
     look: Rule,
     windows: Windows,
-    dates: tuple[dict[float, int], list[int]],
-    who: tuple[Array, Array],
+    followed: dict[float, int],
+    fictitious: list[int],
     estimator: Estimator | None,
 ) -> list[Estimate]:
     """The slope, the gap, and the effect found, each with its scores."""
-    followed, fictitious = dates
-    first, never = who
-    w = sample.weights
+    sample, first, never, w = subject.sample, subject.first, subject.never, subject.sample.weights
     b, of_b = reversion.slope(y, fictitious, look, windows, w * never)
     if np.isnan(b):
         raise ValueError(
@@ -222,7 +216,7 @@ def _parts(
     parts = [estimate(b, of_b), estimate(gap, of_gap, rests_on=treated)]
     if estimator is None:
         return [*parts, estimate(found, of_found, rests_on=treated)]
-    effect = over_time.runner(estimator)(over_time.alone(sample, asked))
+    effect = over_time.runner(estimator)(subject.only())
     if effect.scores is None:
         raise ValueError(
             f"The estimator (“{effect.method}”) has no scores, so the error of its difference from mean reversion is "

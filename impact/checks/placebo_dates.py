@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from impact.check import Check
-from impact.checks import over_time
-from impact.checks.over_time import Estimator
+from impact.checks import over_time, verdicts
+from impact.checks.over_time import Estimator, Subject
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.show.words import counted
 from impact.stacking import stack
-from impact.study import Outcome
 
 Array = np.ndarray
 
@@ -75,24 +74,23 @@ def placebo_dates(
 
     **References**: bertrand2004; imbens2015.
     """
-    over_time.of_levels(level, margin)
-    asked = over_time.chosen(sample, outcome)
+    verdicts.of_levels(level, margin)
+    subject = over_time.Subject.of(sample, outcome)
     run = over_time.runner(estimator)
-    claim = f"A programme pretended to begin earlier has no effect on {asked.words}"
-    moves, fits, notes = over_time.reach(sample, asked, earlier)
+    claim = f"A programme pretended to begin earlier has no effect on {subject.words}"
+    moves, gone, notes = over_time.reach(subject, earlier)
     if not moves:
         why = "half of the treated have no second period before adoption; add earlier periods"
-        return over_time.undecided(claim, asked, why, REFERENCES)
-    first = over_time.first_treated(sample, asked)
-    found = [_moved(sample, asked, np.where(fits, first, -np.inf), k, run) for k in moves]
+        return Check(claim, references=REFERENCES, **verdicts.nothing(subject.words, why))
+    found = [_moved(subject, gone, k, run) for k in moves]
     table = pd.concat([e.tidy(1 - level) for e in found], ignore_index=True)
     table = table[["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]]
-    table["smallest_detectable"] = [float(e.detectable(over_time.POWER, 1 - level)[0]) for e in found]
+    table["smallest_detectable"] = [float(e.detectable(verdicts.POWER, 1 - level)[0]) for e in found]
     table.insert(0, "term", [f"begun {k:g} earlier" for k in moves])
-    table.insert(0, "outcome", asked.words)
+    table.insert(0, "outcome", subject.words)
     percent = found[0].percent
     low, high = table["conf_low"].to_numpy(), table["conf_high"].to_numpy()
-    passed, reason = over_time.judged(
+    passed, reason = verdicts.judged(
         found, low, high, level=level, margin=margin, what="placebo effect", percent=percent
     )
     return Check(
@@ -101,28 +99,26 @@ def placebo_dates(
         passed,
         reason=reason,
         percent=percent,
-        options={"ylabel": f"effect on {asked.words} where there can be none"},
+        options={"ylabel": f"effect on {subject.words} where there can be none"},
         references=REFERENCES,
         notes=tuple(dict.fromkeys((*notes, *(n for e in found for n in e.notes)))),
     )
 
 
-def _moved(sample: Sample, asked: Outcome, first: Array, k: float, run: Callable[..., Estimate]) -> Estimate:
+def _moved(subject: Subject, gone: Array, k: float, run: Estimator) -> Estimate:
     """The effect found when each group is pretended to have adopted k earlier, over groups by their weight."""
-    periods = sample.periods[asked.name]
+    first = np.where(gone, -np.inf, subject.first)
     effects, sizes = [], []
-    for g in over_time.groups(sample, first, periods):
-        others = first > g
-        if not (others & (sample.weights > 0)).any():
+    for g in np.intersect1d(subject.groups, first):
+        if not (subject.live & (first > g)).any():
             continue
         adoption = np.where(first == g, g - k, np.inf)
-        pretended = over_time.alone(sample, asked, kept=periods < g, adoption=adoption)
-        effects.append(run(over_time.without(pretended, first < g)))
-        sizes.append(sample.weights[first == g].sum())
+        effects.append(run(subject.only(first < g, kept=subject.periods < g, adoption=adoption)))
+        sizes.append(subject.sample.weights[first == g].sum())
     if not effects:
         raise ValueError(
-            f"There is nobody to compare with before adoption in `{asked.name}`: all units adopt at once; add units "
-            "that adopt later or never."
+            f"There is nobody to compare with before adoption in `{subject.outcome.name}`: all units adopt at once; "
+            "add units that adopt later or never."
         )
     if len(effects) == 1:
         return effects[0]

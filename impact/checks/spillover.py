@@ -9,7 +9,7 @@ import pandas as pd
 
 from impact import places
 from impact.check import Check
-from impact.checks import over_time
+from impact.checks import over_time, verdicts
 from impact.checks.over_time import Estimator
 from impact.core import arguments
 from impact.sample import Sample
@@ -17,7 +17,7 @@ from impact.show.words import counted
 
 Array = np.ndarray
 
-REFERENCES = ("butts2021", "clarke2017")
+REFERENCES = ("butts2021",)
 NEAREST = 5
 
 
@@ -81,39 +81,37 @@ def spillover(
         No adoption or no outcome over time; tables that cannot be read; both kinds of table; no neighbours, or no
         others.
 
-    **References**: butts2021; clarke2017.
+    **References**: butts2021.
     """
-    over_time.of_levels(level, margin)
+    verdicts.of_levels(level, margin)
     arguments.number(nearest, "nearest", least=1, whole=True, optional=True)
     arguments.number(distance, "distance", above=0, below=np.inf, optional=True)
-    asked = over_time.chosen(sample, outcome)
+    subject = over_time.Subject.of(sample, outcome)
     run = over_time.runner(estimator)
-    claim = f"The programme did not reach {asked.words} of the neighbours of the treated"
+    claim = f"The programme did not reach {subject.words} of the neighbours of the treated"
     if neighbours is None and coordinates is None:
         why = "nobody said which units are neighbours; give a table of `neighbours`, or of `coordinates`"
-        return over_time.undecided(claim, asked, why, REFERENCES)
+        return Check(claim, references=REFERENCES, **verdicts.nothing(subject.words, why))
     notes: list[str] = []
     link = _links(sample, neighbours, coordinates, nearest, distance, notes)
     reached = _reached(sample, link)
-    live = sample.weights > 0
-    never = np.isposinf(over_time.first_treated(sample, asked)) & live
+    never = subject.never & np.isposinf(subject.first)
     near = never & np.isfinite(reached)
     _refuse_empty(near, never, sample)
-    only = over_time.alone(sample, asked)
-    beside = over_time.alone(sample, asked, adoption=np.where(near, reached, np.inf))
-    found = [run(over_time.without(beside, ~never)), run(only), run(over_time.without(only, near))]
+    beside = subject.only(~never, adoption=np.where(near, reached, np.inf))
+    found = [run(beside), run(subject.only()), run(subject.only(near))]
     table = pd.concat([e.tidy(1 - level) for e in found], ignore_index=True)
     table = table[["estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]]
     terms = ["on neighbours", "on the treated", "on the treated, without neighbours"]
     table.insert(0, "term", terms)
-    table.insert(0, "outcome", asked.words)
-    moved, error = over_time.shift(found[2], found[1])
+    table.insert(0, "outcome", subject.words)
+    moved, error = verdicts.shift(found[2], found[1])
     table["shift"], table["shift_error"] = [np.nan, np.nan, moved], [np.nan, np.nan, error]
-    detectable = float(found[0].detectable(over_time.POWER, 1 - level)[0])
+    detectable = float(found[0].detectable(verdicts.POWER, 1 - level)[0])
     table["smallest_detectable"] = [detectable, np.nan, np.nan]
     percent = found[1].percent
     low, high = table["conf_low"].to_numpy()[:1], table["conf_high"].to_numpy()[:1]
-    passed, reason = over_time.judged(
+    passed, reason = verdicts.judged(
         found[:1], low, high, level=level, margin=margin, what="effect on neighbours", percent=percent
     )
     count = (
@@ -125,7 +123,7 @@ def spillover(
         passed,
         reason=reason,
         percent=percent,
-        options={"ylabel": f"effect on {asked.words}"},
+        options={"ylabel": f"effect on {subject.words}"},
         references=REFERENCES,
         notes=tuple(dict.fromkeys((count, *notes, *(n for e in found for n in e.notes)))),
     )

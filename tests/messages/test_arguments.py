@@ -93,6 +93,13 @@ WRONG: dict[str, list[Any]] = {
     "focal": ["nobody", 3, [], 1.5],
     "cut_by": ["everybody", 3],
     "design": ["magic", 3],
+    "earlier": [0, -1, np.nan, "soon", [], 99, [1, "two"], [[1]]],
+    "neighbours": ["map", 3, [], {"a": 3}],
+    "coordinates": ["map", 3, [], {"a": 3}],
+    "nearest": [0, -1, 1.5, "two", True],
+    "rule": ["magic", 3, len, np.sum],
+    "history": [0, -1, 1.5, "long", 99],
+    "baseline": [0, -1, 1.5, "two", None, 99],
     "repetitions": [0, 1, -1, 1.5, "many", None],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
