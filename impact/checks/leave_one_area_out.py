@@ -82,7 +82,7 @@ def leave_one_area_out(
     table = pd.DataFrame(rows)
     table.insert(0, "outcome", subject.words)
     conclusions = table.pop("conclusion")
-    passed, reason = _judged(table, conclusions, len(areas), level)
+    passed, reason = _judged(table, conclusions, len(areas), level, whole.percent)
     lost = int(conclusions.isna().sum())
     if lost:
         notes.append(f"In {lost} of {len(table) - 1} rows there is no answer: too little is left to estimate from.")
@@ -159,21 +159,24 @@ def _row(name: str, found: Estimate | None, whole: Estimate, level: float) -> di
     return {"term": name, **dict(zip(numbers, values, strict=True)), "conclusion": conclusion if known else None}
 
 
-def _judged(table: pd.DataFrame, conclusions: pd.Series, areas: int, level: float) -> tuple[bool | None, str]:
-    what = [f"each of {areas} areas"] * bool(areas) + [f"each of {len(table) - 1 - areas} adoption groups"] * (
-        len(table) - 1 > areas
-    )
-    if len(table) < 2 or conclusions[0] is None:
-        return None, "It cannot be decided: " + (
-            "there is one adoption group, and areas are too many." if len(table) < 2 else "the effect has no error."
-        )
-    low, high = table["estimate"][1:].min(), table["estimate"][1:].max()
-    span = f"Left out in turn, {listing(what)}: the effect goes from {low:.3g} to {high:.3g}"
+def _judged(
+    table: pd.DataFrame, conclusions: pd.Series, areas: int, level: float, percent: bool
+) -> tuple[bool | None, str]:
+    groups = len(table) - 1 - areas
+    if not areas + groups:
+        return None, "It cannot be decided: there is one adoption group, and areas are too many."
+    if conclusions[0] is None:
+        return None, "It cannot be decided: the effect has no standard error."
+    parts = listing([f"each of {areas} areas"] * bool(areas) + [f"each of {groups} adoption groups"] * bool(groups))
+    values, at = table["estimate"][1:], f"{100 * (1 - level):g}% interval"
+    by, unit = (100.0, " percentage points") if percent else (1.0, "")
+    span = f"Without {parts} in turn the effect goes from {by * values.min():.3g} to {by * values.max():.3g}{unit}"
     other = conclusions[1:][conclusions[1:].notna() & (conclusions[1:] != conclusions[0])]
-    said = f"{100 * (1 - level):g}% interval"
-    if not len(other):
-        return True, f"{span}, and stays {conclusions[0]} each time ({said})."
-    turns = listing(f"{counted(int(n), 'time')} {word}" for word, n in other.value_counts().items())
-    flips = int((np.sign(table["estimate"][1:]) == -np.sign(table["estimate"][0])).sum())
-    sign = f" Its sign turns {counted(flips, 'time')}." if flips else " Its sign never turns."
-    return False, f"{span}. With all it is {conclusions[0]} ({said}), and {turns}.{sign}"
+    if len(other):
+        turns = listing(f"{counted(int(n), 'time')} {word}" for word, n in other.value_counts().items())
+        flips = int((np.sign(values) == -np.sign(table["estimate"][0])).sum())
+        sign = f"Its sign turns {counted(flips, 'time')}." if flips else "Its sign never turns."
+        return False, f"{span}; with all it is {conclusions[0]} ({at}), without one of them {turns}. {sign}"
+    if conclusions.isna().any():
+        return None, f"It cannot be decided: without some of {parts} too little is left to estimate from."
+    return True, f"{span}, and stays {conclusions[0]} each time ({at})."
