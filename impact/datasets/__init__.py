@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from impact.datasets.helsinki import Helsinki, helsinki
+from impact.datasets.youth import Youth, youth
 
-__all__ = ["Helsinki", "helsinki"]
+__all__ = ["Helsinki", "Youth", "helsinki", "youth"]
