@@ -339,8 +339,8 @@ class Estimate:
 
     def released(self) -> Estimate:
         """The form that may leave the process: values, covariance, counts and words; no scores, no units."""
-        apart = {"covariance": self.vcov, "degrees": self.dfs}
-        return replace(self, scores=None, unit=None, cluster=None, small=None, **apart)
+        numbers: dict[str, Any] = {"covariance": self.vcov, "degrees": self.dfs}
+        return replace(self, scores=None, unit=None, cluster=None, small=None, **numbers)
 
     def __getstate__(self) -> dict[str, Any]:
         free = self.released()

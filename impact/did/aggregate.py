@@ -8,7 +8,8 @@ References: callaway2021.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,59 +41,99 @@ class Part(NamedTuple):
     cells: Array
 
 
-def att_gt(sample: Sample, outcome: Names, cells: Cells, **about: Any) -> Estimate:
-    """The cells: labels outcome, ``adoption_group`` and ``time``."""
+@dataclass(frozen=True)
+class Quantities:
+    """The five quantities of one estimator: ``cells`` gives the effects of each outcome asked for.
 
-    def part(found: Effects) -> Part:
-        labels = {"adoption_group": found.group, "time": found.time}
-        return Part(labels, found.value, found.scores, np.eye(len(found.value), dtype=bool))
+    ``about`` are words on the estimates, such as ``method`` and ``references``.
+    """
 
-    axes = {"time": "period"}
-    return _estimate(sample, outcome, cells, part, "Effect by adoption group and period", "path", axes, about)
+    sample: Sample
+    outcome: Names
+    cells: Cells
+    about: Mapping[str, Any]
+
+    def att_gt(self) -> Estimate:
+        """The cells: labels outcome, ``adoption_group`` and ``time``."""
+
+        def part(found: Effects) -> Part:
+            labels = {"adoption_group": found.group, "time": found.time}
+            return Part(labels, found.value, found.scores, np.eye(len(found.value), dtype=bool))
+
+        return self._estimate(part, "Effect by adoption group and period", "path", {"time": "period"})
+
+    def event_study(self, balance: int | None = None) -> Estimate:
+        """By ``time`` since adoption; with ``balance``, of groups observed that long after adoption."""
+        if balance is not None:
+            arguments.number(balance, "balance", least=0, whole=True)
+
+        def part(found: Effects) -> Part:
+            return _by_age(found, balance)
+
+        axes = {"time": f"{self._period()}s since adoption"}
+        return self._estimate(part, "Effect by time since adoption", "path", axes)
+
+    def by_group(self) -> Estimate:
+        """Each ``adoption_group``'s mean effect since its adoption."""
+        return self._estimate(_by_group, "Effect by adoption group", "points", {})
+
+    def by_period(self) -> Estimate:
+        """In each ``time``, over the groups treated by then."""
+        return self._estimate(_by_period, "Effect by period", "path", {"time": self._period()})
+
+    def att(self, average: str = "group") -> Estimate:
+        """One number, averaged as ``average`` says."""
+        if average not in AVERAGES:
+            raise ValueError(f"`average` is one of {', '.join(map(repr, AVERAGES))}, not {average!r}.")
+
+        def part(found: Effects) -> Part:
+            return _overall(found, average)
+
+        return self._estimate(part, f"Average effect since adoption{AVERAGES[average]}", "points", {})
+
+    def _period(self) -> str:
+        """What a period is, in a word: the first of "month since enrolment"."""
+        return measured_over_time(self.sample, self.outcome)[0].per.split()[0]
+
+    def _estimate(self, part: Callable[[Effects], Part], estimand: str, kind: str, axes: Mapping[str, str]) -> Estimate:
+        """What all five share: cells of each outcome, then the part of them that is asked for."""
+        sample, asked = self.sample, measured_over_time(self.sample, self.outcome)
+        found = [self.cells(sample, o) for o in asked]
+        parts = [part(f) for f in found]
+        labels: dict[str, Array] = {
+            "outcome": np.concatenate([np.repeat(o.words, len(p.value)) for o, p in zip(asked, parts, strict=True)])
+        }
+        for name in parts[0].labels:
+            labels[name] = np.concatenate([p.labels[name] for p in parts])
+        notes = (*self.about.get("notes", ()), *(note for f in found for note in f.notes))
+        words = {
+            "estimand": estimand,
+            "kind": kind,
+            "axes": {**axes, "estimate": effect_on(asked)},
+            "percent": all(is_share(sample.outcome(o.name, gaps=True)[sample.weights > 0]) for o in asked),
+        }
+        return Estimate.of(
+            sample,
+            labels,
+            np.concatenate([p.value for p in parts]),
+            np.column_stack([p.scores for p in parts]),
+            rests_on=np.column_stack([f.treated(p.cells) for f, p in zip(found, parts, strict=True)]),
+            fitted=max(f.fitted for f in found),
+            **{**words, **self.about, "notes": tuple(dict.fromkeys(notes))},
+        )
 
 
-def event_study(sample: Sample, outcome: Names, cells: Cells, *, balance: int | None = None, **about: Any) -> Estimate:
-    """By ``time`` since adoption; with ``balance``, of groups observed that long after adoption."""
-    if balance is not None:
-        arguments.number(balance, "balance", least=0, whole=True)
-
-    def part(found: Effects) -> Part:
-        return _by_age(found, balance)
-
-    axes = {"time": f"{_period_word(sample, outcome)}s since adoption"}
-    return _estimate(sample, outcome, cells, part, "Effect by time since adoption", "path", axes, about)
-
-
-def by_group(sample: Sample, outcome: Names, cells: Cells, **about: Any) -> Estimate:
-    """Each ``adoption_group``'s mean effect since its adoption."""
-    return _estimate(sample, outcome, cells, _by_group, "Effect by adoption group", "points", {}, about)
-
-
-def by_period(sample: Sample, outcome: Names, cells: Cells, **about: Any) -> Estimate:
-    """In each ``time``, over the groups treated by then."""
-    axes = {"time": _period_word(sample, outcome)}
-    return _estimate(sample, outcome, cells, _by_period, "Effect by period", "path", axes, about)
-
-
-def att(sample: Sample, outcome: Names, cells: Cells, *, average: str = "group", **about: Any) -> Estimate:
-    """One number, averaged as ``average`` says."""
-    if average not in AVERAGES:
-        raise ValueError(f"`average` is one of {', '.join(map(repr, AVERAGES))}, not {average!r}.")
-
-    def part(found: Effects) -> Part:
-        labels = {"term": np.array(["average effect since adoption"])}
-        if average in ("group", "simple"):
-            since = _since(found)
-            count = np.array([((found.group == g) & since).sum() for g in found.group])
-            share = since / np.maximum(count, 1) if average == "group" else since.astype(float)
-            return Part(labels, *found.average(share[None, :]))
-        of, value, scores, cells = _by_age(found, None) if average == "event" else _by_period(found)
-        kept = of["time"] >= 0 if average == "event" else np.ones(len(value), bool)
-        mean = np.array([value[kept].mean()])
-        return Part(labels, mean, scores[:, kept].mean(axis=1, keepdims=True), cells[kept].any(axis=0, keepdims=True))
-
-    title = f"Average effect since adoption{AVERAGES[average]}"
-    return _estimate(sample, outcome, cells, part, title, "points", {}, about)
+def _overall(found: Effects, average: str) -> Part:
+    labels = {"term": np.array(["average effect since adoption"])}
+    if average in ("group", "simple"):
+        since = _since(found)
+        count = np.array([((found.group == g) & since).sum() for g in found.group])
+        share = since / np.maximum(count, 1) if average == "group" else since.astype(float)
+        return Part(labels, *found.average(share[None, :]))
+    of, value, scores, cells = _by_age(found, None) if average == "event" else _by_period(found)
+    kept = of["time"] >= 0 if average == "event" else np.ones(len(value), bool)
+    mean = np.array([value[kept].mean()])
+    return Part(labels, mean, scores[:, kept].mean(axis=1, keepdims=True), np.asarray(cells[kept].any(axis=0))[None])
 
 
 def _since(found: Effects) -> Array:
@@ -134,42 +175,6 @@ def _by_period(found: Effects) -> Part:
     return Part({"time": times}, *found.average(((found.time == times[:, None]) & since).astype(float)))
 
 
-def _estimate(
-    sample: Sample,
-    outcome: Names,
-    cells: Cells,
-    part: Callable[[Effects], Part],
-    estimand: str,
-    kind: str,
-    axes: dict[str, str],
-    about: dict[str, Any],
-) -> Estimate:
-    """What all five share: cells of each outcome, then the part of them that is asked for."""
-    asked = measured_over_time(sample, outcome)
-    found = [cells(sample, o) for o in asked]
-    parts = [part(f) for f in found]
-    labels: dict[str, Array] = {
-        "outcome": np.concatenate([np.repeat(o.words, len(p.value)) for o, p in zip(asked, parts, strict=True)])
-    }
-    for name in parts[0].labels:
-        labels[name] = np.concatenate([p.labels[name] for p in parts])
-    notes = (*about.pop("notes", ()), *(note for f in found for note in f.notes))
-    return Estimate.of(
-        sample,
-        labels,
-        np.concatenate([p.value for p in parts]),
-        np.column_stack([p.scores for p in parts]),
-        rests_on=np.column_stack([f.treated(p.cells) for f, p in zip(found, parts, strict=True)]),
-        fitted=max(f.fitted for f in found),
-        estimand=estimand,
-        kind=kind,
-        axes={**axes, "estimate": effect_on(asked)},
-        percent=all(is_share(sample.outcome(o.name, gaps=True)[sample.weights > 0]) for o in asked),
-        notes=tuple(dict.fromkeys(notes)),
-        **about,
-    )
-
-
 def effect_on(asked: tuple[Outcome, ...]) -> str:
     """The words of the axis on which effects are drawn."""
     return f"effect on {asked[0].words}" if len(asked) == 1 else "effect"
@@ -178,8 +183,3 @@ def effect_on(asked: tuple[Outcome, ...]) -> str:
 def is_share(values: Array) -> bool:
     """Whether an outcome is yes or no wherever it is seen, so that effects are in percentage points."""
     return bool(((values == 0) | (values == 1) | np.isnan(values)).all())
-
-
-def _period_word(sample: Sample, outcome: Names) -> str:
-    """What a period is, in a word: the first of "month since enrolment"."""
-    return measured_over_time(sample, outcome)[0].per.split()[0]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from impact.did import aggregate
+from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
 from impact.did.group_time import BASES, Options, effects
 from impact.estimate import Estimate
@@ -80,7 +78,7 @@ def att_gt(
     [0.0, 1.67]
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base)
-    return aggregate.att_gt(sample, outcome, _cells(options), **_about(sample, options, shows_base=True))
+    return _quantities(sample, outcome, options, shows_base=True).att_gt()
 
 
 def event_study(
@@ -124,8 +122,7 @@ def event_study(
     **References**: callaway2021; santanna2020.
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base)
-    about = _about(sample, options, shows_base=True)
-    return aggregate.event_study(sample, outcome, _cells(options), balance=balance, **about)
+    return _quantities(sample, outcome, options, shows_base=True).event_study(balance)
 
 
 def by_group(
@@ -156,7 +153,7 @@ def by_group(
     **References**: callaway2021; santanna2020.
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation)
-    return aggregate.by_group(sample, outcome, _cells(options), **_about(sample, options))
+    return _quantities(sample, outcome, options).by_group()
 
 
 def by_period(
@@ -187,7 +184,7 @@ def by_period(
     **References**: callaway2021; santanna2020.
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation)
-    return aggregate.by_period(sample, outcome, _cells(options), **_about(sample, options))
+    return _quantities(sample, outcome, options).by_period()
 
 
 def att(
@@ -229,16 +226,12 @@ def att(
     **References**: callaway2021; santanna2020.
     """
     options = Options(method=method, comparison=comparison, anticipation=anticipation)
-    return aggregate.att(sample, outcome, _cells(options), average=average, **_about(sample, options))
+    return _quantities(sample, outcome, options).att(average)
 
 
-def _cells(options: Options) -> aggregate.Cells:
+def _quantities(sample: Sample, outcome: Names, options: Options, *, shows_base: bool = False) -> Quantities:
     def cells(sample: Sample, outcome: Outcome) -> Effects:
         return effects(sample, outcome, options)
 
-    return cells
-
-
-def _about(sample: Sample, options: Options, *, shows_base: bool = False) -> dict[str, Any]:
     words = options.words(sample.covariates.shape[1]) + (f"; {BASES[options.base]}" if shows_base else "")
-    return {"method": words, "references": ("callaway2021", "santanna2020")}
+    return Quantities(sample, outcome, cells, {"method": words, "references": ("callaway2021", "santanna2020")})

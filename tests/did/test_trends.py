@@ -43,7 +43,7 @@ def test_the_reference_is_hotellings():
     found = path()
     before = found.where("time < 0")
     wald = before.value @ np.linalg.inv(before.vcov) @ before.value
-    assert 150 < before.df < 199  # Welch's, of 90 and 110 areas or so
+    assert 150 < before.df < 199  # of 90 and 110 areas or so
     p = stats.f.sf(wald * (before.df - 2) / (3 * before.df), 3, before.df - 2)
     assert f"p = {p:.3f}" in parallel_trends(found).reason
 
@@ -52,7 +52,8 @@ def test_the_table_has_a_band_and_what_could_be_detected():
     found = path()
     table = parallel_trends(found).tidy()
     assert (table["band_low"] < table["conf_low"]).all() and (table["band_high"] > table["conf_high"]).all()
-    expected = (stats.t.ppf(0.975, found.where("time < 0").dfs) + stats.norm.ppf(0.8)) * found.where("time < 0").std_error
+    before = found.where("time < 0")
+    expected = (stats.t.ppf(0.975, before.dfs) + stats.norm.ppf(0.8)) * before.std_error
     np.testing.assert_allclose(table["smallest_detectable"], expected)
     wide = parallel_trends(found, level=0.01).tidy()
     assert (wide["conf_low"] < table["conf_low"]).all()
