@@ -90,6 +90,10 @@ GLOSSARY: dict[str, Entry] = {
     "shift": Entry("Shift", "How far the estimate moves."),
     "shift_error": Entry("Std. error of shift", "How far the shift would typically stray from sample to sample."),
     "margin": Entry("Margin", "The size of effect that counts as none."),
+    # Synthetic comparisons.
+    "rmspe_before": Entry("RMSPE before", "Root of the mean squared gap to the synthetic comparison before adoption."),
+    "rmspe_after": Entry("RMSPE after", "Root of the mean squared gap to the synthetic comparison since adoption."),
+    "weight": Entry("Weight", "The share that a unit has in the synthetic comparison.", 3),
     # Overlap.
     "score_low": Entry("Score from", "The lower end of the bin of the propensity score.", 3),
     "score_high": Entry("Score to", "The upper end of the bin of the propensity score.", 3),
