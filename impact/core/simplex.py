@@ -22,6 +22,7 @@ THIN = 4
 
 
 _NEVER, _TINY = 1e30, 1e-300  # beyond any slope; below any curvature
+_SAFE = 1e-4  # of the largest pivot: beyond it, half of the digits are lost
 
 
 class Problems(NamedTuple):
@@ -114,11 +115,22 @@ def _one(square: Array, cross: Array) -> Array:
     """The optimum of ``x' square x - 2 cross' x``: with ``square`` R'R, the point nearest to R'^-1 cross."""
     from scipy.optimize import nnls
 
-    values, vectors = np.linalg.eigh(square)
-    kept = values > values[-1] * 1e-14
-    root = (vectors[:, kept] * np.sqrt(values[kept])).T
-    aim = (vectors[:, kept].T @ cross) / np.sqrt(values[kept])
+    root, aim = _root(square, cross)
     gaps = root - aim[:, None]
     size = np.abs(gaps).max(initial=0) or 1.0
     x, _ = nnls(np.vstack([gaps / size, np.ones(len(cross))]), np.append(np.zeros(len(gaps)), 1.0))
     return np.asarray(x / x.sum())
+
+
+def _root(square: Array, cross: Array) -> tuple[Array, Array]:
+    """R and R'^-1 cross: by Cholesky where the square is safely of full rank, else by its eigenvectors."""
+    from scipy.linalg import lapack
+
+    lower, failed = lapack.dpotrf(square, lower=1)
+    size = np.abs(np.diagonal(lower))
+    if not failed and size.min() > _SAFE * size.max():
+        return np.triu(lower.T), lapack.dtrtrs(lower, cross, lower=1)[0]
+    values, vectors = np.linalg.eigh(square)
+    kept = values > values[-1] * 1e-14
+    roots = np.sqrt(values[kept])
+    return (vectors[:, kept] * roots).T, (vectors[:, kept].T @ cross) / roots

@@ -22,13 +22,15 @@ NEVER = -1
 
 class Panel(NamedTuple):
     """(n, T) outcomes; (n,) weights with mean one, cluster codes and adoption groups (``NEVER`` for comparison units);
-    (K,) first treated column of each group. Rows are in an order that their values decide."""
+    (K,) first treated column of each group. Rows are in an order that their values decide; ``row`` (n,) is where each
+    stood."""
 
     y: Array
     w: Array
     cluster: Array
     group: Array
     starts: Array
+    row: Array
 
 
 class Cells(NamedTuple):
@@ -47,17 +49,18 @@ class Redrawn(NamedTuple):
 
 
 def arranged(y: Array, w: Array, cluster: Array, start: Array, keys: Array) -> Panel:
-    """The panel; ``start`` (n,) is the column of adoption, T for never, and ``keys`` (n, q) decide the order.
+    """The panel; ``start`` (n,) is the column of adoption, T for never, and ``keys`` (n, q), the
+    outcomes, decide the order.
 
     Rows of one cluster with the same keys are one row with their weight.
     """
-    key = np.nan_to_num(np.column_stack([keys, y, start, cluster]).astype(float))
+    key = np.nan_to_num(np.column_stack([keys, start, cluster]).astype(float))
     _, at, row = np.unique(key, axis=0, return_index=True, return_inverse=True)
     w = np.bincount(row.ravel(), w)
     _, seen, code = np.unique(cluster[at], return_index=True, return_inverse=True)
     starts = np.unique(start[start < y.shape[1]])
     group = np.where(start < y.shape[1], np.searchsorted(starts, start), NEVER)[at]
-    return Panel(y[at], w * (len(w) / w.sum()), np.argsort(np.argsort(seen))[code.ravel()], group, starts)
+    return Panel(y[at], w * (len(w) / w.sum()), np.argsort(np.argsort(seen))[code.ravel()], group, starts, at)
 
 
 def blocks(panel: Panel, method: str, solver: str) -> list[synthetic.Block]:

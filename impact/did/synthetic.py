@@ -6,7 +6,7 @@ from typing import Any
 
 from impact.core import arguments
 from impact.did.aggregate import AVERAGES
-from impact.did.synthetic_averages import both_paths, by_age, estimate, groups_alone, overall, period
+from impact.did.synthetic_averages import Averages, both_paths, by_age, groups_alone, overall
 from impact.did.synthetic_panels import Options
 from impact.estimate import Estimate
 from impact.sample import Sample
@@ -99,7 +99,8 @@ def att(
     options = Options(method=method, errors=errors, draws=draws, rng=rng, solver=solver)
     arguments.option(average, "average", AVERAGES)
 
-    return estimate(sample, outcome, options, lambda one: overall(one, average), f"Average effect since adoption{AVERAGES[average]}")
+    words = f"Average effect since adoption{AVERAGES[average]}"
+    return Averages(sample, outcome, options).of(lambda one: overall(one, average), words)
 
 
 def event_study(
@@ -141,8 +142,7 @@ def event_study(
     """
     options = Options(method=method, errors=errors, draws=draws, rng=rng, solver=solver)
 
-    about = {"kind": "path", "axes": {"time": f"{period(sample, outcome)}s since adoption"}}
-    return estimate(sample, outcome, options, by_age, "Effect by time since adoption", **about)
+    return Averages(sample, outcome, options).over_time(by_age, "Effect by time since adoption")
 
 
 def by_group(
@@ -180,7 +180,7 @@ def by_group(
     **References**: arkhangelsky2021; abadie2010; benmichael2021; clarke2024.
     """
     options = Options(method=method, errors=errors, draws=draws, rng=rng, solver=solver)
-    return estimate(sample, outcome, options, groups_alone, "Effect by adoption group")
+    return Averages(sample, outcome, options).of(groups_alone, "Effect by adoption group")
 
 
 def levels(
@@ -220,5 +220,5 @@ def levels(
     **References**: arkhangelsky2021; abadie2010; benmichael2021; clarke2024.
     """
     options = Options(method=method, errors=errors, draws=draws, rng=rng, solver=solver)
-    about = {"kind": "path", "null": None, "axes": {"time": f"{period(sample, outcome)}s since adoption"}}
-    return estimate(sample, outcome, options, both_paths, "Mean outcome of the treated and of their comparison", **about)
+    words = "Mean outcome of the treated and of their comparison"
+    return Averages(sample, outcome, options).over_time(both_paths, words, null=None)

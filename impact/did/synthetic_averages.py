@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from impact.core import synthetic_panel
-from impact.core.placebo import zero_one
 from impact.core.synthetic_panel import NEVER, Cells
-from impact.did.aggregate import effect_on
+from impact.did.aggregate import effect_on, is_share
 from impact.did.cells import measured_over_time
 from impact.did.synthetic_panels import METHODS, SOLVERS, Found, Options, found
 from impact.estimate import Estimate
@@ -64,40 +64,43 @@ def overall(one: Found, average: str) -> Part:
     return Part(labels, since * (of == at[:, None, None]), mean=True)
 
 
-def estimate(
-    sample: Sample,
-    outcome: str | list[str] | None,
-    options: Options,
-    part: Callable[[Found], Part],
-    estimand: str,
-    **about: Any,
-) -> Estimate:
-    """The averages of every outcome asked for, with their joint covariance."""
-    every = found(sample, outcome, options)
-    parts = [part(one) for one in every]
-    values = [_values(one.cells, p)[0] for one, p in zip(every, parts, strict=True)]
-    covariance, degrees = _covariance(every, [_errors(one.drawn, p) for one, p in zip(every, parts, strict=True)])
-    labels = {"outcome": np.repeat([o.outcome.words for o in every], [len(v) for v in values])}
-    for name in parts[0].labels:
-        labels[name] = np.concatenate([np.broadcast_to(p.labels[name], len(v)) for p, v in zip(parts, values, strict=True)])
-    return Estimate.of_covariance(
-        labels,
-        np.concatenate(values),
-        covariance,
-        df=degrees,
-        estimand=estimand,
-        method="; ".join((*sample.steps, *_words(every, options))),
-        notes=tuple(dict.fromkeys((*(n for one in every for n in one.notes), *_notes(sample, every), *sample.notes))),
-        counts=_counts(sample, every),
-        percent=all(zero_one(one.panel.y) for one in every),
-        references=METHODS[options.method][1],
-        **{**about, "axes": {**about.get("axes", {}), "estimate": _axis(every, parts[0])}},
-    )
+@dataclass(frozen=True)
+class Averages:
+    """What is averaged of a sample's synthetic comparisons, as the options say."""
 
+    sample: Sample
+    outcome: str | list[str] | None
+    options: Options
 
-def period(sample: Sample, outcome: str | list[str] | None) -> str:
-    """What a period is, in a word."""
-    return measured_over_time(sample, outcome)[0].per.split()[0]
+    def of(self, part: Callable[[Found], Part], estimand: str, **about: Any) -> Estimate:
+        """The averages of every outcome asked for, with their joint covariance."""
+        sample, options = self.sample, self.options
+        every = found(sample, self.outcome, options)
+        parts = [part(one) for one in every]
+        values = [_values(one.cells, p)[0] for one, p in zip(every, parts, strict=True)]
+        covariance, degrees = _covariance(every, [_errors(one.drawn, p) for one, p in zip(every, parts, strict=True)])
+        labels = {"outcome": np.repeat([o.outcome.words for o in every], [len(v) for v in values])}
+        for name in parts[0].labels:
+            labels[name] = np.concatenate([p.labels[name] for p in parts])
+        notes = (*(n for one in every for n in one.notes), *_notes(sample), *sample.notes)
+        return Estimate.of_covariance(
+            labels,
+            np.concatenate(values),
+            covariance,
+            df=degrees,
+            estimand=estimand,
+            method="; ".join((*sample.steps, *_words(every, options))),
+            notes=tuple(dict.fromkeys(notes)),
+            counts=_counts(every),
+            percent=all(is_share(one.panel.y) for one in every),
+            references=METHODS[options.method][1],
+            **{**about, "axes": {**about.get("axes", {}), "estimate": _axis(every, parts[0])}},
+        )
+
+    def over_time(self, part: Callable[[Found], Part], estimand: str, **about: Any) -> Estimate:
+        """The same by time since adoption."""
+        period = measured_over_time(self.sample, self.outcome)[0].per.split()[0]
+        return self.of(part, estimand, kind="path", axes={"time": f"{period}s since adoption"}, **about)
 
 
 def _values(cells: Cells, part: Part) -> Array:
@@ -154,14 +157,14 @@ def _axis(every: list[Found], part: Part) -> str:
     return asked[0].words if len(asked) == 1 else "mean outcome"
 
 
-def _counts(sample: Sample, every: list[Found]) -> dict[str, int]:
+def _counts(every: list[Found]) -> dict[str, int]:
     panel = every[0].panel
     treated = int((panel.group != NEVER).sum())
     clusters = int(panel.cluster.max()) + 1
     return {"units": len(panel.w), "clusters": clusters, "treated": treated, "comparison": len(panel.w) - treated}
 
 
-def _notes(sample: Sample, every: list[Found]) -> tuple[str, ...]:
+def _notes(sample: Sample) -> tuple[str, ...]:
     """What to keep in mind of the sample."""
     said = []
     if sample.covariates.shape[1]:

@@ -11,7 +11,8 @@ from impact.core import arguments, synthetic_panel
 from impact.core.synthetic import Block, Fit
 from impact.core.synthetic_panel import NEVER, Cells, Panel
 from impact.did.cells import first_seen, measured_over_time, periods_of
-from impact.sample import Sample
+from impact.sample import Sample, caution
+from impact.show import digits
 from impact.show.words import counted
 from impact.study import Outcome
 
@@ -25,8 +26,8 @@ METHODS = {
 }
 ERRORS = ("placebo", "jackknife", "bootstrap")
 SOLVERS = {"frank_wolfe": "weights as R synthdid finds them", "exact": "weights at the optimum"}
-APART = 0.05
-"""By how much of the effect's size or error the published solver may miss the optimum without a word."""
+APART = 1e-3
+"""By how much of the effect and of a usual change the published solver may miss the optimum without a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ def _one(sample: Sample, outcome: Outcome, options: Options, keys: Array, seed: 
     else:
         copies = getattr(synthetic_panel, {"placebo": "placebos"}.get(errors, errors))(panel, options.draws, rng)
         drawn = synthetic_panel.again(panel, parts, copies)
-    notes += _whom(panel, fits, outcome, options.method)
+    notes += [*_whom(panel, fits, outcome, options.method), *_missed(panel, cells, parts, outcome, options)]
     return Found(outcome, periods, panel, parts, fits, cells, drawn, errors, tuple(notes))
 
 
@@ -155,4 +156,20 @@ def _whom(panel: Panel, fits: list[Fit], outcome: Outcome, method: str) -> list[
     return [
         f"Of {counted(donors, 'comparison unit')} of `{outcome.name}`, {span(some)} have weight{each}, worth "
         f"{span(worth, '.1f')} alike; the largest weight is {span(100 * most, '.0f')}%."
+    ]
+
+
+def _missed(panel: Panel, cells: Cells, parts: list[Block], outcome: Outcome, options: Options) -> list[str]:
+    """Whether the average effect would be another at the optimum that the published solver is on its way to."""
+    if options.solver == "exact" or options.method in ("did", "augmented"):
+        return []
+    best, _ = synthetic_panel.estimated(panel, [part._replace(solver="exact") for part in parts])
+    after = (np.arange(panel.y.shape[1]) >= panel.starts[:, None]).astype(float)[None]
+    here, there = (float(synthetic_panel.averages(c, after)[0, 0]) for c in (cells, best))
+    if not abs(here - there) > APART * (abs(there) + max(part.noise for part in parts)):
+        return []
+    places = digits.decimals([abs(here - there)])
+    return [
+        f"The search for weights as R synthdid does it ends before the best are found: with those the average effect on "
+        f"`{outcome.name}` is {digits.fixed(there, places)} instead of {digits.fixed(here, places)} (solver='exact')."
     ]
