@@ -98,11 +98,10 @@ GLOSSARY: dict[str, Entry] = {
     "margin": Entry("Margin", "The size of effect that counts as none."),
     # What an average is made of.
     "compared_with": Entry("Compared with", "The units whose changes stand for those without treatment."),
-    "weight": Entry("Weight", "Share of the row in the average.", 3),
+    "weight": Entry("Weight", "Share of the row in the average, or of a unit in the synthetic comparison.", 3),
     # Synthetic comparisons.
     "rmspe_before": Entry("RMSPE before", "Root of the mean squared gap to the synthetic comparison before adoption."),
     "rmspe_after": Entry("RMSPE after", "Root of the mean squared gap to the synthetic comparison since adoption."),
-    "weight": Entry("Weight", "The share that a unit has in the synthetic comparison.", 3),
     # Overlap.
     "score_low": Entry("Score from", "The lower end of the bin of the propensity score.", 3),
     "score_high": Entry("Score to", "The upper end of the bin of the propensity score.", 3),
