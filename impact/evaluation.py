@@ -292,7 +292,7 @@ def _averages(sample: Sample, outcome: Outcome, options: Mapping[str, Any], comm
         *named,
         estimand=f"{named[0].estimand}, by method",
         method="each method as named in its row",
-        notes=(TOGETHER, *dict.fromkeys(n for e in named for n in e.notes)),
+        notes=tuple(dict.fromkeys(n for e in named for n in e.notes)),
         kind="points",
     )
 
