@@ -180,7 +180,7 @@ def test_with_twenty_units_and_five_treated_donors_are_too_few_and_the_rest_is_o
     assert list(found.index[found == "yes"]) == ["cluster-robust, Bell-McCaffrey", "wild cluster bootstrap",
                                                 "permutation of areas"]  # fmt: skip
     assert found["robust t, by unit"] == "no: 5 treated units are too few for it"
-    assert found["Conley-Taber"] == "no: 15 donors do not show the tails, and it needs 40"
+    assert found["Conley-Taber"] == "no: 15 untreated areas that lie apart do not show the tails, and it needs 20"
 
 
 def test_with_one_treated_unit_only_what_can_answer_does():
