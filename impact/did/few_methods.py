@@ -87,7 +87,7 @@ def cluster_robust(change: Change, ask: Ask) -> Row:
     groups = int(change.cluster.max()) + 1
     valid = YES if np.isfinite(found.std_error) else "no: one treated area shows no spread between areas"
     df = f"{found.df:.1f} degrees of freedom" if np.isfinite(found.df) else "no degrees of freedom"
-    words = "zero on average; areas independent, errors alike", f"none: {groups} areas, {df}"
+    words = "zero on average; areas independent", f"none: {groups} areas, {df}"
     return _by_t(found, ask, "cluster-robust, Bell-McCaffrey", *words, groups, valid)
 
 
@@ -126,12 +126,12 @@ def synthetic_placebo(change: Change, ask: Ask) -> Row:
 
 def conley_taber(change: Change, ask: Ask) -> Row:
     """Errors like those of untreated areas."""
-    return _by_donors(change, ask, "Conley-Taber", "zero on average; untreated areas' errors are alike", None)
+    return _by_donors(change, ask, "Conley-Taber", "zero on average; areas' errors alike", None)
 
 
 def ferman_pinto(change: Change, ask: Ask) -> Row:
     """Errors like those of untreated areas, once their population is taken account of."""
-    hypothesis = "zero on average; errors alike but for population"
+    hypothesis = "zero on average; alike but for population"
     if ask.population is None:
         return _refused(change, "Ferman-Pinto", hypothesis, "no: give `population`, by which errors may differ")
     return _by_donors(change, ask, "Ferman-Pinto", hypothesis, ask.population[change.rows])
@@ -180,7 +180,7 @@ def _elsewhere(change: Change, ask: Ask, draws: int) -> tuple[Array, tuple[str, 
         pool = f"{n} units, {many} drawn"
     elif ask.places.known:
         elsewhere = ask.places.anywhere(change, sizes, draws, rng)
-        pool = f"places for areas {_listed(sizes)} {ask.places.words}"
+        pool = f"areas of the same sizes, {ask.places.words}"
     elif _alike(change):
         count = groups
         elsewhere = areas.whole_clusters(change.cluster, len(sizes), draws, rng)
@@ -205,7 +205,7 @@ def _by_lot(found: permutation.Placed, ask: Ask, method: str, pool: str, count: 
         found.p_value(0.0),
         np.nan if ask.aim is None else found.p_value(ask.aim),
         permutation.detectable(low, high, found.errors(), POWER),
-        "the same for all, zero; a lot put the areas where they lie",
+        "zero for all; a lot placed the areas",
         pool,
         count,
         ask.judged(valid),
@@ -291,11 +291,8 @@ def _donors(
         valid = APART
     elif fewest < DONORS:
         valid = f"no: {fewest} untreated areas that lie apart do not show the tails, and it needs {DONORS}"
-    how = (
-        "units"
-        if change.spread_out
-        else f"areas {_listed(change.sizes)} {'drawn apart' if apart else ask.places.words}"
-    )
+    together = "of units drawn apart" if apart else ask.places.words
+    how = "units" if change.spread_out else f"areas of the same sizes, {together}"
     return [by_size[s] for s in change.sizes.tolist()], f"untreated {how}", valid
 
 
@@ -303,13 +300,6 @@ def _alike(change: Change) -> bool:
     """Whether untreated clusters are as large as treated ones, so that a lot might have drawn them."""
     untreated = np.bincount(change.cluster[~change.treated])
     return int(untreated.max()) >= int(change.sizes.max())
-
-
-def _listed(sizes: Array) -> str:
-    """Sizes in words: "of 1 (5 times), 3, 6 and 9"."""
-    found, times = np.unique(sizes, return_counts=True)
-    said = [f"{s}" if t == 1 else f"{s} ({t} times)" for s, t in zip(found.tolist(), times.tolist(), strict=True)]
-    return "of " + (said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}")
 
 
 def _refused(change: Change, method: str, hypothesis: str, why: str) -> Row:

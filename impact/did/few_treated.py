@@ -63,9 +63,10 @@ def compare(
 
     An area is a cluster of the study, as its treated units have it.
 
-    **Assumptions**: without treatment, treated and untreated areas would have changed alike on average. None of these
-    methods is valid if the areas were chosen for a change that was under way: on simulated trials sought where
-    unemployment had grown most they reject a true null about twice as often as they should.
+    **Assumptions**: without treatment, treated and untreated areas would have changed alike on average, given the
+    study's covariates. None of these methods is valid if the areas were chosen for a change that was under way: in
+    simulated trials sought where unemployment had grown most, they reject a true null 7 to 11 times in 100 (and the
+    robust t 28 times); with that growth and population as covariates 3 to 5 times, but there nothing else had mattered.
 
     Parameters
     ----------
