@@ -151,6 +151,8 @@ def event_study(
     for name, value in (("leads", leads), ("lags", lags)):
         arguments.number(value, name, least=0, most=1e6, optional=True)
     zero = None if reference is None else arguments.numbers(reference, "reference")
+    if zero is not None and not len(zero):
+        raise ValueError("`reference` is an empty list: name a time since adoption, or leave it out.")
     options = Options(
         anticipation=anticipation, effects=effects, errors=errors, always_treated=always_treated,
         leads=leads, lags=lags, reference=zero,

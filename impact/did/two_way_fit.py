@@ -260,8 +260,8 @@ def _untold(terms: Terms, lost: Array, panel: Panel) -> tuple[str, ...]:
     times = np.sort(terms.labels["time"][lost])
     never = "" if (panel.start == len(panel.periods)).any() else ", no unit being never treated"
     return caution([
-        f"The effect at {listing(f'{t:g}' for t in times)} periods since adoption cannot be told from the effects of "
-        f"units and periods{never}: it is set to zero, and all others are measured from it too."
+        f"Effects at {listing(f'{t:g}' for t in times)} periods since adoption cannot be told from the effects of "
+        f"units and periods{never}: zero is assumed there, as at the reference, and others are measured from it."
     ])  # fmt: skip
 
 

@@ -94,6 +94,12 @@ WRONG: dict[str, list[Any]] = {
     "cut_by": ["everybody", 3],
     "design": ["magic", 3],
     "repetitions": [0, 1, -1, 1.5, "many", None],
+    "effects": ["random", None, 3],
+    "errors": ["robust", None, 3],
+    "always_treated": ["drop", None, 3],
+    "leads": [-1, np.nan, "many", True, 99],
+    "lags": [-1, np.nan, "many", True, 99],
+    "reference": [np.nan, "start", 99, [], [[1]], [-1, 99]],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
 
