@@ -225,7 +225,7 @@ def effects(sample: Sample, outcome: Outcome, comparison: str, options: two_way_
     pattern = np.zeros((len(panel.first), len(panel.periods), len(cells)))
     for c, (g, t) in enumerate(cells):
         pattern[g, t, c] = 1.0
-    fit = two_way_fit.regression(outcome, panel, Terms({}, pattern), options, all_observations=panel.gaps)
+    fit = two_way_fit.regression(outcome, panel, Terms({}, pattern), options, all_observations=False)
     linked = _linked(panel, base)
     place = {int(c): k for k, c in enumerate(fit.kept) if c < len(cells)}
     told = [c for c, cell in enumerate(cells) if cell in linked and c in place]

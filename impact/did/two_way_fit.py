@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from impact.core import arguments, bell_mccaffrey, goodman_bacon
-from impact.core.collapsed import Collapsed, collapsed
+from impact.core.collapsed import Collapsed, collapsed, collapsed_with_gaps
 from impact.core.regression import Regression, regress
 from impact.core.small_sample import FEW, Small
 from impact.did.cells import first_seen, periods_of
@@ -182,7 +182,7 @@ def dynamic(panel: Panel, options: Options) -> Terms:
 
 
 def fitted(sample: Sample, outcome: Outcome, panel: Panel, terms: Terms, options: Options) -> Fitted:
-    """The regression: from group means where every unit is seen, else on all observations."""
+    """The regression: from means of units that are alike, or on all observations where the small sample needs them."""
     k = len(next(iter(terms.labels.values())))
     live = sample.weights > 0
     cluster = np.zeros(len(sample), int)
@@ -191,7 +191,7 @@ def fitted(sample: Sample, outcome: Outcome, panel: Panel, terms: Terms, options
     few = bool((_sides(cluster, panel, covers) < FEW).any())
     exact = few and sample.nuisance is None and options.errors == "clustered"
     exact = exact and _affordable(cluster, panel, terms)
-    fit = regression(outcome, panel, terms, options, all_observations=exact or panel.gaps)
+    fit = regression(outcome, panel, terms, options, all_observations=exact)
     kept = np.flatnonzero(fit.kept < k)
     place = fit.kept[kept]
     small = None
@@ -239,11 +239,15 @@ def regression(
     if not within:
         y, pattern = np.diff(y, axis=1), np.diff(pattern, axis=1)
     try:
-        if not all_observations:
+        if not all_observations and not panel.gaps:
             return collapsed(y, panel.group, pattern, panel.covariates, panel.weights, within=within)
         unit, period = np.nonzero(~np.isnan(y) & panel.used[:, None])
         if not len(unit):
             raise ValueError("No unit is seen in two periods running, to take differences of: use effects='within'.")
+        if not all_observations and not panel.covariates.shape[1] and not panel.repeated:
+            found = collapsed_with_gaps(y, panel.group, pattern, panel.weights, within=within)
+            if found is not None:
+                return found
         x = pattern[panel.group[unit], period]
         later = range(1 if within and not panel.repeated else 0, y.shape[1])
         own = [(period == t) * z[unit] for z in panel.covariates.T for t in later]

@@ -107,7 +107,7 @@ def test_enterprise_zones(claims):
 
 
 def test_club_sandwich_on_enterprise_zones(claims):
-    """coef_test(lm(luclms ~ ez + city + year), vcov = "CR2", cluster = city, test = "Satterthwaite"); 10 of 22 cities."""
+    """coef_test(lm(luclms ~ ez + city + year), vcov = "CR2", cluster = city, test = "Satterthwaite"); 22 cities."""
     sample = emulate(ZONES, claims)
     found = two_way.att(sample)
     np.testing.assert_allclose(found.value, -0.104414827294, rtol=1e-10)
