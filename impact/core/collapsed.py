@@ -152,9 +152,9 @@ def collapsed_with_gaps(y: Array, group: Array, pattern: Array, w: Array, *, wit
     degrees = int(there.sum()) - len(kept) - half.shape[1] - (len(live) if within else 0)
     if not len(kept) or degrees < 1:
         raise ValueError(
-            f"A regression on {k} columns, with effects of {len(live):,} units and {periods} periods, tells {len(kept)} "
-            f"of the columns from the effects and leaves {max(degrees, 0)} observations to estimate an error from: use "
-            "more periods, or units that are treated at other times or never."
+            f"A regression on {k} columns, with effects of {len(live):,} units and {periods} periods, tells "
+            f"{len(kept)} of the columns from the effects and leaves {max(degrees, 0)} observations to estimate an "
+            "error from: use more periods, or units that are treated at other times or never."
         )
     inverse = inverse_of(size[kept], shape[:, kept])
     free = (u[:, :, :k] - u[:, :, k:] @ slopes)[:, :, kept]  # (P, T, k)

@@ -126,7 +126,7 @@ def regress(
 
 
 def geometry(columns: Array) -> tuple[Array, Array]:
-    """The sizes of (N, k) columns, and a (k, k) or smaller matrix with the cross product of the columns over their sizes."""
+    """The sizes of (N, k) columns, and a small matrix with the same cross product as the columns over their sizes."""
     gram = columns.T @ columns
     size = np.sqrt(np.diag(gram))
     size = np.where(size > 0, size, 1.0)

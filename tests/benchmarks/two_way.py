@@ -140,9 +140,8 @@ def main() -> None:
             if ours in values and theirs in values:
                 gap = np.abs(values[ours] / values[theirs] - 1)
                 k = len(gap) // 2
-                print(
-                    f"{'':>20}{ours} beside {theirs}: values agree to {gap[:k].max():.1e}, errors to {gap[k:].max():.1e}"
-                )
+                agree = f"values agree to {gap[:k].max():.1e}, errors to {gap[k:].max():.1e}"
+                print(f"{'':>20}{ours} beside {theirs}: {agree}")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,18 @@ def test_units_seen_once_are_counted_and_say_nothing():
     np.testing.assert_allclose(found.value, two_way.att(emulate(STUDY, data[data["unit"] >= 3])).value)
 
 
+def test_units_not_seen_before_they_adopt_are_left_out_or_kept_and_said():
+    data = table()
+    cut = data[~((data["unit"] < 12) & (data["time"] < data["start"]))]
+    late = int((data.query("unit < 12 and time == 1")["start"].notna()).sum())
+    sample = emulate(STUDY.revise(missing="keep"), cut)
+    found = two_way.att(sample)
+    assert any(n.startswith(f"{late} of 90 units adopt while observed but are not seen before") for n in found.notes)
+    gone = ~((data["unit"] < 12) & data["start"].notna())
+    np.testing.assert_allclose(found.value, two_way.att(emulate(STUDY, data[gone])).value)
+    assert two_way.att(sample, always_treated="keep").value != found.value
+
+
 def test_leads_and_lags_that_are_binned_share_the_last_coefficient():
     sample = emulate(STUDY, table())
     assert list(two_way.event_study(sample).index["time"]) == [-5, -4, -3, -2, 0, 1, 2, 3, 4]
