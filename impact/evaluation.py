@@ -247,7 +247,6 @@ def _staggered(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
     exhibits: list[Any] = []
     options: dict[str, Any] = {"comparison": plan.comparison, "anticipation": plan.anticipation}
     followed = [o for o in sample.measured() if o.name in sample.periods]
-    robustness: list[Any] = []
     for outcome in followed:
         tell(f"estimating the effect on {outcome.words}")
         path = callaway_santanna.event_study(sample, outcome=outcome.name, **options)
@@ -256,11 +255,10 @@ def _staggered(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
         exhibits += [overall, path, parallel_trends(path),
                      callaway_santanna.by_group(sample, outcome=outcome.name, **options)]  # fmt: skip
         tell(f"doubting the effect on {outcome.words}")
-        robustness += _doubts(sample, outcome, options)
+        exhibits += _doubts(sample, outcome, options)
     tell("setting up the report")
     findings = tuple(s for e, o in zip(headline, followed, strict=True) for s in _average_sentences(e, o))
     report = Report.of(sample, *exhibits, title=sample.study.title, summary=findings, seeds=SEEDS)
-    report += Report.of(sample, *robustness, title="What the effect rests on")
     return Evaluation(tuple(headline), findings, report)
 
 
@@ -294,7 +292,7 @@ def _averages(sample: Sample, outcome: Outcome, options: Mapping[str, Any], comm
         *named,
         estimand=f"{named[0].estimand}, by method",
         method="each method as named in its row",
-        notes=(TOGETHER, *dict.fromkeys(n for e in named for n in e.notes)),
+        notes=tuple(dict.fromkeys(n for e in named for n in e.notes)),
         kind="points",
     )
 
