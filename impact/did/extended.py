@@ -13,8 +13,8 @@ import numpy as np
 from impact.core import arguments, unit_effects
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
-from impact.did.options import COMPARISONS
 from impact.did.observed import Observed, lacking, observed
+from impact.did.options import COMPARISONS
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.study import Outcome

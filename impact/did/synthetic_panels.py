@@ -11,7 +11,7 @@ from impact.core import arguments, synthetic_panel
 from impact.core.synthetic import Block, Fit
 from impact.core.synthetic_panel import NEVER, Cells, Panel
 from impact.did.cells import first_seen, measured_over_time, periods_of
-from impact.sample import Sample, caution
+from impact.sample import Sample
 from impact.show import digits
 from impact.show.words import counted
 from impact.study import Outcome

@@ -106,12 +106,16 @@ WRONG: dict[str, list[Any]] = {
     "history": [0, -1, 1.5, "long", 99],
     "baseline": [0, -1, 1.5, "two", None, 99],
     "repetitions": [0, 1, -1, 1.5, "many", None],
-    "errors": ["magic", None, 3],
+    "effects": ["random", None, 3],
+    "errors": ["magic", "robust", None, 3],
+    "always_treated": ["drop", None, 3],
+    "lags": [-1, np.nan, "many", True, 99],
+    "reference": [np.nan, "start", 99, [], [[1]], [-1, 99]],
     "pre": [-1, 0, "many", np.nan, 1.5, 99],
     "post": [-1, "many", np.nan, 1.5, 99],
     "stacking": ["magic", None, 3],
     "affected": ["nothing", "", 3, ["age"], "age"],
-    "leads": [-1, 99, "many", np.nan, 1.5],
+    "leads": [-1, 99, "many", np.nan, 1.5, True],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
 
