@@ -314,10 +314,13 @@ def _with_corners(found: Estimate, sample: Sample, inside: Array) -> Estimate:
     mark[codes], first[codes] = inside[live], sample.adoption[live]
     if (mark[codes] != inside[live]).any() or (first[codes] != sample.adoption[live]).any():
         return found  # clusters hold several of the groups, and are compared as they are
+    treated = first[arms.treated.any(axis=1)]
+    never = ~np.isin(first, treated) & (first > treated.min())
     corner = np.empty(arms.sums.shape, int)
     for k in range(arms.sums.shape[1]):
         adopts = np.isin(first, first[arms.treated[:, k]])
-        corner[:, k] = np.where(arms.sums[:, k] == 0, -1, 2 * ~adopts + ~mark)
+        # A mean of one unit leaves it no score: who belongs to a group is told by that, not by the score.
+        corner[:, k] = np.where(adopts | never | (arms.sums[:, k] != 0), 2 * ~adopts + ~mark, -1)
     small = Corners(arms.sums, corner, arms.fitted)
     lone = int((small.counts.min(axis=0) < 2).sum())
     alone = [
