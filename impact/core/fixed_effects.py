@@ -10,10 +10,14 @@ References: frisch1933.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from impact.core.threads import alone
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Array = np.ndarray
 
@@ -41,9 +45,15 @@ def totals(columns: Array, code: Array, levels: int) -> Array:
     """(levels, k): the columns summed by code; (levels,) for a single column."""
     if columns.ndim == 1:
         return np.bincount(code, columns, levels)
-    return np.column_stack([np.bincount(code, c, levels) for c in columns.T]) if columns.size else (
-        np.zeros((levels, columns.shape[1]))
-    )  # fmt: skip
+    return np.asarray(summing(code, levels) @ columns)
+
+
+def summing(code: Array, levels: int, w: Array | None = None) -> csr_array:
+    """(levels, N) sparse: what sums rows by code, with weights."""
+    from scipy.sparse import csc_array
+
+    ones = np.ones(len(code)) if w is None else w
+    return csc_array((ones, code, np.arange(len(code) + 1)), shape=(levels, len(code))).tocsr()
 
 
 class Absorber:
@@ -64,6 +74,7 @@ class Absorber:
         self.w = w
         self.first, self.levels = coded[0] if coded else (np.zeros(len(w), int), 0)
         self.weight = np.bincount(self.first, w, max(self.levels, 1))
+        self.by_first = summing(self.first, self.levels, w)
         self.rest = coded[1:]
         self.rank = self.levels
         self.inverse: Array | None = None
@@ -71,14 +82,11 @@ class Absorber:
             self._prepare()
 
     def _prepare(self) -> None:
-        from scipy.sparse import csr_array, hstack
+        from scipy.sparse import csr_array, vstack
 
-        n, w = len(self.w), self.w
-        rows = np.arange(n)
-        dummies = hstack([csr_array((np.ones(n), (rows, c)), shape=(n, levels)) for c, levels in self.rest])
-        self.dummies = csr_array(dummies)
-        by_first = csr_array((w, (self.first, rows)), shape=(self.levels, n))
-        self.cross = csr_array(by_first @ self.dummies)
+        w = self.w
+        self.dummies = csr_array(vstack([summing(c, levels) for c, levels in self.rest]).T)
+        self.cross = csr_array(self.by_first @ self.dummies)
         scaled = csr_array(self.cross.multiply((1 / self.weight)[:, None]))
         weighted = csr_array(self.dummies.multiply(w[:, None]))
         left = csr_array(self.dummies.T @ weighted) - csr_array(self.cross.T @ scaled)
@@ -121,8 +129,8 @@ class Absorber:
     def _less_first(self, columns: Array) -> Array:
         if not self.levels:
             return columns.copy()
-        means = totals(self.w[:, None] * columns, self.first, self.levels) / self.weight[:, None]
-        return columns - means[self.first]
+        means = np.asarray(self.by_first @ columns) / self.weight[:, None]
+        return np.asarray(columns - means[self.first])
 
     def _solved(self, gap: Array, enough: Array) -> Array:
         if self.inverse is not None:

@@ -57,8 +57,9 @@ class Regression:
         return (self._columns * (self._weights * self.residual)[:, None]) @ self.inverse
 
     def small(self, cluster: Array) -> BellMcCaffrey | None:
-        """CR2 with Bell and McCaffrey's degrees, clusters being (n,) codes of the units; None where too costly."""
-        return bell_mccaffrey(self._columns, self.residual, self._weights, self._effects, cluster[self._row])
+        """CR2 with Bell and McCaffrey's degrees, clusters being (n,) codes of units from 0; None where too costly."""
+        count = int(cluster.max()) + 1
+        return bell_mccaffrey(self._columns, self.residual, self._weights, self._effects, cluster[self._row], count)
 
     @property
     def degrees(self) -> int:
@@ -99,7 +100,8 @@ def regress(
     absorber = Absorber(effects, w)
     both = absorber.residual(np.column_stack([y, x]))
     flat, columns = both[:, 0], both[:, 1:]
-    kept = _told_apart(columns, x, w)
+    spread = np.sqrt(w @ (x - w @ x / w.sum()) ** 2)
+    kept = told_apart(np.sqrt(w)[:, None] * columns, spread)
     spare = len(y) - absorber.rank - len(kept)
     if not len(kept) or spare < 1:
         raise ValueError(
@@ -108,7 +110,7 @@ def regress(
             "observations to estimate an error from: use more periods or units, or fewer effects."
         )
     columns = columns[:, kept]
-    coefficients, inverse = _solve(flat, columns, w)
+    coefficients, inverse = solved(flat, columns, w)
     residual = flat - columns @ coefficients
     scores = totals(columns * (w * residual)[:, None], row, len(weights)) @ inverse
     return Regression(
@@ -117,18 +119,18 @@ def regress(
     )  # fmt: skip
 
 
-def _told_apart(columns: Array, x: Array, w: Array) -> Array:
-    """Positions of the columns that neither the effects nor earlier columns explain."""
-    middle = w @ x / w.sum()
-    spread = np.sqrt(w @ (x - middle) ** 2)
-    left = np.sqrt(w @ columns**2)
-    there = left > COLLINEAR * spread
+def told_apart(columns: Array, spread: Array) -> Array:
+    """Positions of the columns that neither the effects nor earlier columns explain.
+
+    ``columns`` (N, k) have the effects taken out and the roots of the weights as factors; ``spread`` (k,)
+    is how large they were before.
+    """
+    left = np.sqrt((columns**2).sum(axis=0))
     scale = np.where(left > 0, left, 1.0)
-    shape = triangle(columns / scale * np.sqrt(w)[:, None])
-    return _independent(shape, np.full(len(left), COLLINEAR), there)
+    return _independent(triangle(columns / scale), np.full(len(left), COLLINEAR), left > COLLINEAR * spread)
 
 
-def _solve(y: Array, x: Array, w: Array) -> tuple[Array, Array]:
+def solved(y: Array, x: Array, w: Array) -> tuple[Array, Array]:
     """Coefficients, and the inverse of the weighted cross product of the columns."""
     from scipy.linalg import cho_solve
 

@@ -13,7 +13,7 @@ import numpy as np
 from impact.core import arguments, unit_effects
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
-from impact.did.group_time import COMPARISONS
+from impact.did.options import COMPARISONS
 from impact.did.observed import Observed, lacking, observed
 from impact.estimate import Estimate
 from impact.sample import Sample

@@ -14,8 +14,8 @@ from impact.core.inference import cluster_sums, covariance
 from impact.core.small_sample import Arms
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
-from impact.did.group_time import BASES, COMPARISONS, METHODS
 from impact.did.observed import Observed, lacking, observed
+from impact.did.options import BASES, COMPARISONS, METHODS
 from impact.estimate import Estimate
 from impact.sample import Sample, caution, told
 from impact.show.words import listing

@@ -150,8 +150,12 @@ def with_gaps() -> dict[str, Sample]:
         }
 
 
+def staggered(f: Callable[..., Any]) -> bool:
+    """Whether units adopt at different times: in all of did, and in checks that say so of the sample they take."""
+    return f.__module__.split(".")[1] == "did" or "With ``adoption``" in (f.__doc__ or "")
+
+
 def samples_for(f: Callable[..., Any]) -> dict[str, Sample]:
-    """Estimators of differences over time ask for regions, the others for people."""
-    stem = "regions" if f.__module__.split(".")[1] == "did" else "people"
-    stem = "affected regions" if takes(f, "affected") else stem
+    """Estimators of differences over time, and checks of them, ask for regions, the others for people."""
+    stem = "affected regions" if takes(f, "affected") else "regions" if staggered(f) else "people"
     return {k: s for k, s in samples().items() if k.startswith(stem)}

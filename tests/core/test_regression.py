@@ -127,7 +127,7 @@ def test_cr2_and_its_degrees_are_the_textbooks(weighted, coarse):
     small = fit.small(cluster)
     v, dof = by_hand(y, x, w[unit], (unit, period), cluster[unit], 3)
     np.testing.assert_allclose(small.covariance(), v, rtol=1e-8)
-    np.testing.assert_allclose(small.degrees(), dof, rtol=1e-8)
+    np.testing.assert_allclose(small.degrees, dof, rtol=1e-8)
     contrast = small.carry(np.array([[1.0, -1.0, 0.0]]))
     np.testing.assert_allclose(contrast.covariance(), [[v[0, 0] + v[1, 1] - 2 * v[0, 1]]], rtol=1e-8)
 
@@ -145,7 +145,7 @@ def test_two_groups_and_one_date_give_welchs_variance():
     a, b = change[:treated], change[treated:]
     np.testing.assert_allclose(fit.coefficients, a.mean() - b.mean())
     np.testing.assert_allclose(small.covariance(), a.var(ddof=1) / 5 + b.var(ddof=1) / 15)
-    np.testing.assert_allclose(small.degrees(), (1 / 5 + 1 / 15) ** 2 / (1 / (25 * 4) + 1 / (225 * 14)))
+    np.testing.assert_allclose(small.degrees, (1 / 5 + 1 / 15) ** 2 / (1 / (25 * 4) + 1 / (225 * 14)))
 
 
 def test_one_treated_cluster_has_no_error():
@@ -156,7 +156,7 @@ def test_one_treated_cluster_has_no_error():
     fit = regress(r.normal(size=n * periods), x, row=unit, effects=(unit, period), weights=np.ones(n))
     small = fit.small(np.arange(n))
     assert small.estimable.tolist() == [False, True]
-    assert np.isnan(small.degrees()[0]) and np.isnan(small.covariance()[0]).all()
+    assert np.isnan(small.degrees[0]) and np.isnan(small.covariance()[0]).all()
     assert np.isfinite(small.covariance()[1, 1])
 
 
@@ -173,7 +173,7 @@ def test_a_weight_of_two_is_a_unit_twice_in_its_cluster():
     two = regress(y[both], x[both], row=row, effects=(row, period[both]), weights=w[place])
     np.testing.assert_allclose(two.coefficients, one.coefficients, rtol=1e-9)
     np.testing.assert_allclose(two.small(place).covariance(), one.small(np.arange(20)).covariance(), rtol=1e-8)
-    np.testing.assert_allclose(two.small(place).degrees(), one.small(np.arange(20)).degrees(), rtol=1e-8)
+    np.testing.assert_allclose(two.small(place).degrees, one.small(np.arange(20)).degrees, rtol=1e-8)
 
 
 def test_an_observation_may_have_a_share_of_its_units_weight():
