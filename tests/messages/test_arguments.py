@@ -94,6 +94,10 @@ WRONG: dict[str, list[Any]] = {
     "cut_by": ["everybody", 3],
     "design": ["magic", 3],
     "repetitions": [0, 1, -1, 1.5, "many", None],
+    "errors": ["magic", 3, "placebo", "jackknife", "bootstrap"],
+    "solver": ["magic", 3, None],
+    "periods": [0, -1, 1.5, "many", 10**6],
+    "named": ["no", None, 3],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
 
