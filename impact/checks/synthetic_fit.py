@@ -18,6 +18,7 @@ Array = np.ndarray
 REFERENCES = ("abadie2010", "abadie2021")
 METHODS = ("synthetic_did", "synthetic_control", "augmented", "did")
 DRAWS = 200
+_BEYOND = 1e12
 
 
 class _Made(NamedTuple):
@@ -362,5 +363,6 @@ def _ratios(cells: synthetic_panel.Cells, starts: Array) -> Array:
     squared, size = cells.effect**2, cells.size
     parts = [np.sqrt(((squared * side).sum(axis=2) / side.sum(axis=1) * size).sum(axis=1) / size.sum(axis=1))
              for side in (~since, since)]  # fmt: skip
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.array([*parts, parts[1] / parts[0]])
+    early, late = parts
+    exact = np.where(late > 0, _BEYOND, 1.0)  # no gap at all before
+    return np.array([early, late, np.divide(late, early, out=exact, where=early > 0)])

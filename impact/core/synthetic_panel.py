@@ -100,12 +100,10 @@ def again(panel: Panel, parts: list[synthetic.Block], drawn: Redrawn) -> Cells:
     return cells
 
 
-def left_out(panel: Panel, parts: list[synthetic.Block], fits: list[synthetic.Fit], held: bool = True) -> Cells:
-    """Each cluster left out in turn, the weights of the others held but for their sum, or chosen anew."""
+def left_out(panel: Panel, parts: list[synthetic.Block], fits: list[synthetic.Fit]) -> Cells:
+    """Each cluster left out in turn, the weights of the others held but for their sum."""
     keep = np.arange(panel.cluster.max() + 1)[:, None] != panel.cluster
     w = panel.w * keep
-    if not held:
-        return again(panel, parts, Redrawn(w, np.broadcast_to(panel.group, w.shape)))
     shape = (len(w), len(fits), panel.y.shape[1])
     cells = Cells(np.zeros(shape), np.zeros(shape), np.zeros(shape[:2]))
     for k, (fitted, part) in enumerate(zip(fits, parts, strict=True)):

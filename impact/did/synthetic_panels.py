@@ -24,7 +24,7 @@ METHODS = {
     "augmented": ("ridge-augmented synthetic control", ("benmichael2021",)),
     "did": ("difference in differences, all units and periods alike", ("arkhangelsky2021",)),
 }
-ERRORS = ("placebo", "jackknife", "bootstrap")
+NAMES = {"placebo": "placebos", "jackknife": "the jackknife", "bootstrap": "the bootstrap"}
 SOLVERS = {"frank_wolfe": "weights as R synthdid finds them", "exact": "weights at the optimum"}
 APART = 1e-3
 """By how much of the effect and of a usual change the published solver may miss the optimum without a word."""
@@ -47,7 +47,7 @@ class Options:
         arguments.option(self.method, "method", METHODS)
         arguments.option(self.solver, "solver", SOLVERS)
         if self.errors is not None:
-            arguments.option(self.errors, "errors", ERRORS)
+            arguments.option(self.errors, "errors", NAMES)
         arguments.number(self.draws, "draws", least=20, most=1e5, whole=True)
         arguments.seed(self.rng, "rng")
 
@@ -110,8 +110,8 @@ def _one(sample: Sample, outcome: Outcome, options: Options, keys: Array, seed: 
 def _refuse_none(sample: Sample, outcome: Outcome, never: int, used: Array) -> None:
     if never < 2:
         raise ValueError(
-            f"A synthetic comparison is made of units that are not treated up to the last period of `{outcome.name}`, "
-            f"and {never} of {int(used.sum()):,} units are none: add units never treated, or use "
+            "A synthetic comparison is made of at least two units that are not treated up to the last period of "
+            f"`{outcome.name}`, and among {int(used.sum()):,} units there {'is' if never == 1 else 'are'} {never}: add units never treated, or use "
             "impact.did.callaway_santanna, which compares with units not yet treated."
         )
 
@@ -125,24 +125,25 @@ def _errors(panel: Panel, options: Options) -> str:
     held, free = synthetic_panel.clusters_of(panel)
     treated, donors = int(held.sum()), len(free)
     lone = int((held < 2).sum())
-    if options.errors is None:
-        many = donors >= treated + 2
-        sparse = options.method in ("synthetic_control", "augmented")
-        return "placebo" if lone or treated < 3 or (sparse and many) else "jackknife"
     need = {
         "placebo": (donors >= treated + 2, f"at least two comparison clusters more than the {treated:,} treated"),
         "jackknife": (not lone, "at least two treated clusters in every adoption group"),
         "bootstrap": (not lone, "at least two treated clusters in every adoption group"),
     }
-    possible, words = need[options.errors]
-    instead = "jackknife" if options.errors == "placebo" else "placebo"
+    asked = options.errors
+    if asked is None:
+        sparse = options.method in ("synthetic_control", "augmented")
+        asked, other = ("placebo", "jackknife") if lone or treated < 3 or sparse else ("jackknife", "placebo")
+        asked = other if need[other][0] and not need[asked][0] else asked
+    possible, words = need[asked]
+    others = [repr(name) for name, (can, _) in need.items() if can]
     if not possible:
         raise ValueError(
-            f"errors={options.errors!r} needs {words}, and there are {counted(donors, 'comparison cluster')} and "
+            f"The error by {NAMES[asked]} needs {words}, and there are {counted(donors, 'comparison cluster')} and "
             f"{counted(treated, 'treated cluster')} in {counted(len(held), 'adoption group')}, {lone} of which "
-            f"{'has' if lone == 1 else 'have'} one: choose {instead!r}, or leave `errors` out."
+            f"{'has' if lone == 1 else 'have'} one: {f'choose errors={others[0]}, or ' if others else ''}add units."
         )
-    return options.errors
+    return asked
 
 
 def _whom(panel: Panel, fits: list[Fit], outcome: Outcome, method: str) -> list[str]:

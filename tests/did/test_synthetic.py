@@ -249,6 +249,8 @@ def test_what_is_not_possible_is_refused_in_words():
     with pytest.raises(ValueError, match="comparison clusters more than the 14 treated"):
         synthetic.att(many, errors="placebo")
     assert "jackknife" in synthetic.att(many).method
+    with pytest.raises(ValueError, match="2 comparison clusters and 1 treated cluster"):
+        synthetic.att(sample_of(areas(n=3, treated=1)))
     with pytest.raises(ValueError, match="never treated"):
         synthetic.att(sample_of(areas(n=8, treated=4, late=3)))
     with pytest.warns(ImpactWarning), pytest.raises(ValueError, match="not seen in every period"):
