@@ -107,7 +107,7 @@ WRONG: dict[str, list[Any]] = {
     "baseline": [0, -1, 1.5, "two", None, 99],
     "repetitions": [0, 1, -1, 1.5, "many", None],
     "effects": ["random", None, 3],
-    "errors": ["magic", "robust", None, 3],
+    "errors": ["magic", "robust", 3],
     "always_treated": ["drop", None, 3],
     "lags": [-1, np.nan, "many", True, 99],
     "reference": [np.nan, "start", 99, [], [[1]], [-1, 99]],
@@ -116,6 +116,9 @@ WRONG: dict[str, list[Any]] = {
     "stacking": ["magic", None, 3],
     "affected": ["nothing", "", 3, ["age"], "age"],
     "leads": [-1, 99, "many", np.nan, 1.5, True],
+    "solver": ["magic", 3, None],
+    "periods": [0, -1, 1.5, "many", 10**6],
+    "named": ["no", None, 3],
     "gamma": [0, -1, [np.nan], "strong", [], [0.5], None],
 }
 
