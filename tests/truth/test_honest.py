@@ -96,7 +96,7 @@ def panel(rng, n, treated, steps):
 @pytest.mark.parametrize(("n", "treated"), [(200, 80), (24, 8)])
 def test_from_a_panel(n, treated):
     """Both intervals from the event study of a panel, with many units and with few; the true effect is zero."""
-    rng, reps = np.random.default_rng(n), 200
+    rng, reps = np.random.default_rng(n), 120
     size = 4 / np.sqrt(treated)
     steps = np.array([0.1, 1.0, -0.1, 0.0, 1.0, 1.0, 1.0]) * size
     bend = np.array([0.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0]) * 0.2 * size
@@ -113,4 +113,4 @@ def test_from_a_panel(n, treated):
         }.items():
             held[name] += not check.passed
     print(n, {k: v / reps for k, v in held.items()})
-    assert held["relative"] / reps >= 0.92 and held["smooth"] / reps >= 0.92
+    assert min(held["relative"], held["smooth"]) / reps >= 0.89  # three standard errors of 120 draws below 0.95
