@@ -12,6 +12,7 @@ from impact.checks import over_time, verdicts
 from impact.checks.over_time import Estimator, Subject
 from impact.estimate import Estimate
 from impact.sample import Sample
+from impact.show import digits
 from impact.show.words import counted, listing
 
 Array = np.ndarray
@@ -170,7 +171,8 @@ def _judged(
     parts = listing([f"each of {areas} areas"] * bool(areas) + [f"each of {groups} adoption groups"] * bool(groups))
     values, at = table["estimate"][1:], f"{100 * (1 - level):g}% interval"
     by, unit = (100.0, " percentage points") if percent else (1.0, "")
-    span = f"Without {parts} in turn the effect goes from {by * values.min():.3g} to {by * values.max():.3g}{unit}"
+    low, high = (digits.plain(by * v) for v in (values.min(), values.max()))
+    span = f"Without {parts} in turn the effect goes from {low} to {high}{unit}"
     other = conclusions[1:][conclusions[1:].notna() & (conclusions[1:] != conclusions[0])]
     if len(other):
         turns = listing(f"{counted(int(n), 'time')} {word}" for word, n in other.value_counts().items())

@@ -13,6 +13,7 @@ from impact.checks import over_time, verdicts
 from impact.checks.over_time import Estimator
 from impact.core import arguments
 from impact.sample import Sample
+from impact.show import digits
 from impact.show.words import counted
 
 Array = np.ndarray
@@ -121,12 +122,18 @@ def spillover(
         claim,
         table,
         passed,
-        reason=reason,
+        reason=f"{reason} {_moves(moved, error, percent)}",
         percent=percent,
         options={"ylabel": f"effect on {subject.words}"},
         references=REFERENCES,
         notes=tuple(dict.fromkeys((count, *notes, *(n for e in found for n in e.notes)))),
     )
+
+
+def _moves(moved: float, error: float, percent: bool) -> str:
+    by, unit = (100.0, " percentage points") if percent else (1.0, "")
+    places = digits.decimals([by * (error if error > 0 else moved)], [by * moved])
+    return f"Without neighbours the effect on the treated moves by {digits.fixed(by * moved, places)}{unit}."
 
 
 def _links(
