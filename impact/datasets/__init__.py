@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from impact.datasets.helsinki import Helsinki, helsinki
+from impact.datasets.regions import Regions, regions
 
-__all__ = ["Helsinki", "helsinki"]
+__all__ = ["Helsinki", "Regions", "helsinki", "regions"]

@@ -59,6 +59,12 @@ GLOSSARY: dict[str, Entry] = {
     "smallest_detectable": Entry(
         "Detectable", "The smallest effect that a sample of this size would have found with 80% power."
     ),
+    # Few treated areas.
+    "p_aim": Entry("p, aim", "How often chance alone would give a result this far from the hoped-for effect."),
+    "hypothesis": Entry("Hypothesis", "What the method tests: the effect and what it takes errors to be."),
+    "donor_pool": Entry("Donor pool", "What the method reads the error off."),
+    "donors": Entry("Donors", "How many the donor pool holds."),
+    "valid": Entry("Valid here", "Whether the method may be relied on here, or why not."),
     # Balance.
     "before": Entry("Before", "Standardised difference in means before the design.", 3),
     "after": Entry("After", "Standardised difference in means after the design.", 3),
