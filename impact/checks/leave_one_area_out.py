@@ -106,7 +106,9 @@ def _areas(subject: Subject) -> tuple[list[_Part], list[str]]:
     """The clusters with units that the effect rests on; none of them, with a note, where they are too many."""
     sample = subject.sample
     treated = subject.live & np.isin(subject.first, subject.groups)
-    codes = np.unique(sample.cluster[treated])
+    named = sample.study.cluster is not None  # a design may have put units into sets, which are no areas
+    member = sample.cluster if named else pd.factorize(sample.unit)[0]
+    codes = np.unique(member[treated])
     what = f"`{sample.study.cluster or sample.study.unit}`"
     if len(codes) > MOST:
         many = (
@@ -118,9 +120,8 @@ def _areas(subject: Subject) -> tuple[list[_Part], list[str]]:
             f"{counted(len(codes), 'treated area')} ({what}) with units seen before and after adoption: nothing is "
             "left without it; name a finer `cluster`, or add areas."
         )
-    unnamed = sample.study.cluster is None
     said = ["Each row differs from the first by one unit: name areas as the study's `cluster` if units are persons."]
-    return [_Part(_name(sample, sample.cluster == c, treated), sample.cluster == c) for c in codes], said * unnamed
+    return [_Part(_name(sample, member == c, treated), member == c) for c in codes], said * (not named)
 
 
 def _name(sample: Sample, member: Array, treated: Array) -> str:

@@ -146,3 +146,9 @@ def test_groups_each_at_their_own_date():
     np.testing.assert_allclose(values(found).iloc[0], np.average(gaps, weights=[20, 10]))
     late = mean_reversion(sample_of(table), history=4, horizon=5, baseline=1)
     assert any("10 treated units are left out" in n for n in late.notes)
+
+
+def test_one_treated_area_gives_values_without_errors_and_no_verdict():
+    found = mean_reversion(sample_of(areas(chosen=1)), **WINDOWS)
+    assert found.passed is None and found.table["estimate"].notna().all() and repr(found)
+    assert "cannot be decided" in found.reason
