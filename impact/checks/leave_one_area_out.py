@@ -84,7 +84,7 @@ def leave_one_area_out(
     table.insert(0, "outcome", subject.words)
     conclusions = table.pop("conclusion")
     passed, reason = _judged(table, conclusions, len(areas), level, whole.percent)
-    lost = int(conclusions.isna().sum())
+    lost = int(conclusions[1:].isna().sum())
     if lost:
         notes.append(f"In {lost} of {len(table) - 1} rows there is no answer: too little is left to estimate from.")
     return Check(

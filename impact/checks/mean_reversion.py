@@ -166,16 +166,14 @@ def _windows(
     dates: list[int], count: int, history: int | None, horizon: int | None, baseline: int
 ) -> tuple[Windows, list[int]]:
     """The windows, as asked for or such that they fit, and the fictitious dates that they leave before adoption."""
-    start = min(dates, default=0)
-    ahead = max(1, min(count - max(dates, default=0), start // 3)) if horizon is None else horizon
+    start = min(dates)
+    ahead = max(1, min(count - max(dates), start // 3)) if horizon is None else horizon
     behind = max(2, 2 * (start // 4), baseline) if history is None else history
     return Windows(behind, ahead, baseline), list(range(max(behind, baseline), min(start, count - ahead + 1)))
 
 
 def _why_not(dates: dict[float, int], never: Array, fictitious: list[int], windows: Windows, sample: Sample) -> str:
     """Why nothing can be seen, or an empty text."""
-    if not dates:
-        return "no unit is seen both before and after its adoption; add periods"
     if never.sum() < 3:
         return f"{counted(int(never.sum()), 'unit')} were never treated (`{sample.study.adoption}`); add some"
     if not fictitious:
