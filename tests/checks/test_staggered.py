@@ -68,7 +68,7 @@ def test_nobody_needs_to_be_left_out_of_the_sample_to_be_left_out(check):
 
 
 def test_a_design_on_the_sample_or_in_the_estimator():
-    table = panel(effect=1.0, n=90).assign(need=np.random.default_rng(3).normal(size=90))
+    table = panel(effect=1.0, n=36).assign(need=np.random.default_rng(3).normal(size=36))
     sample = sample_of(table, covariates="need")
 
     def whole(s, **options):
