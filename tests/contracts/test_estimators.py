@@ -24,9 +24,14 @@ DESIGNS = walk.functions("Sample")
 
 
 def cases() -> Iterator[Any]:
+    """In the fast lane the quantities of one module, which share their cells, take turns at the samples."""
+    turn: dict[str, int] = {}
     for f in ESTIMATORS:
-        for label in walk.samples_for(f):
-            yield pytest.param(f, label, id=f"{walk.name(f)} on {label}")
+        place = turn[f.__module__] = turn.get(f.__module__, -1) + 1
+        labels = list(walk.samples_for(f))
+        for j, label in enumerate(labels):
+            fast = f.__module__.split(".")[1] != "did" or (j - place) % len(labels) == 0
+            yield pytest.param(f, label, id=f"{walk.name(f)} on {label}", marks=() if fast else pytest.mark.slow)
 
 
 # After every design one estimator of each topic is tried in the fast lane, on every sample; in the slow one all of
