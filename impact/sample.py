@@ -193,8 +193,8 @@ class Sample:
             return self.arms
         if self.treated.all():
             raise ValueError(
-                f"All {len(self)} units of “{self.study.title}” adopt (`{self.study.adoption}`), so there are none that "
-                "never do to be made like them: a difference in differences compares with units not yet treated."
+                f"All {len(self)} units of “{self.study.title}” adopt (`{self.study.adoption}`), so there are none "
+                "that never do to be made like them: a difference in differences compares with units not yet treated."
             )
         return {"units that adopt": self.treated, "units that never adopt": ~self.treated}
 

@@ -52,7 +52,9 @@ class Arms:
     the first of which is right on average whichever side varies more but takes too many where V_1 happens to be
     small, and the second right where both vary alike. Of 20 clusters with 5 treated, 95% intervals cover 0.957 where
     both sides vary alike, 0.945 where the treated vary twice as much and 0.969 where half; with 3 treated 0.972, with
-    2 treated 0.998 (40,000 draws of normal errors each). With fewer than twenty on either side the parts are multiplied by n_1 / (n_1 - 1) and
+    2 treated 0.998 (40,000 draws of normal errors each).
+
+    With fewer than twenty on either side the parts are multiplied by n_1 / (n_1 - 1) and
     n_0 / (n_0 - p - 1), p being the covariates fitted among the others: without covariates and weights this is
     the covariance CR2 of Bell and McCaffrey (for means, n / (n - 1) is what their leverages amount to). Else
     both are multiplied by G / (G - 1). With one treated cluster there is no error: it is NaN.

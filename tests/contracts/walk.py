@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import impact
-from impact import Event, Outcome, Sample, Study, emulate
+from impact import Event, ImpactWarning, Outcome, Sample, Study, emulate
 
 TOPICS = ("matching", "survival", "did", "programmes", "checks")
 
@@ -124,7 +125,22 @@ def samples() -> dict[str, Sample]:
         "people, comparison group": emulate(TRIAL.revise(estimand="ATC"), people(seed=4)),
         "regions": emulate(PANEL, regions()),
         "regions, sampling weights": emulate(PANEL.revise(weights="weight"), regions(seed=1)),
+        **with_gaps(),
     }
+
+
+@cache
+def with_gaps() -> dict[str, Sample]:
+    """Panels in which not every unit is seen in every period; an estimator may refuse them, in a sentence."""
+    kept, clerks = PANEL.revise(missing="keep"), regions(400, seed=3)
+    whole, one = regions(seed=2), clerks["quarter"] == 1 + clerks["region"] % 5
+    lost = np.random.default_rng(4).random(len(whole)) < 0.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImpactWarning)  # that units are not always seen is what they are for
+        return {
+            "regions, with gaps": emulate(kept, whole[~lost]),
+            "regions, each seen once": emulate(kept, clerks[one]),
+        }
 
 
 def samples_for(f: Callable[..., Any]) -> dict[str, Sample]:
