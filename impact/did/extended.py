@@ -268,7 +268,7 @@ def _effects(sample: Sample, outcome: Outcome, *, comparison: str, anticipation:
         )
     value = np.einsum("cjq,jq->c", gradient[done], fit.coefficients)
     scores = fit.carry(gradient[done])
-    for at, c in enumerate(done):
+    for at, c in enumerate(done.tolist()):
         mine, w = share[c]
         scores[mine, at] += w * (seen.z[mine] @ fit.coefficients[T + c] - value[at])
     group, time = seen.groups[[cells[c][0] for c in done]], seen.periods[[cells[c][1] for c in done]]
