@@ -371,7 +371,7 @@ def _arms(scores: Array, cluster: Array, rests_on: Array, direct: Array, fitted:
 
 
 def _lone(small: Arms, sample: Sample) -> list[str]:
-    lone, k = small.sides.min(axis=0) < 2, small.sums.shape[1]
+    lone, k = (small.sides.min(axis=0) < 2) & small.sums.any(axis=0), small.sums.shape[1]
     if not lone.any():
         return []
     which = f"{int(lone.sum())} of {k} values rest" if k > 1 else "The value rests"
