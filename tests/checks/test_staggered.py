@@ -102,8 +102,9 @@ def averages():
 @pytest.mark.parametrize("estimator", averages(), ids=lambda f: f.__module__)
 def test_every_estimator_of_one_number_can_be_put_to_them(estimator):
     sample = sample_of(panel(effect=1.0, clusters=8, n=24), cluster="group")
-    for check in (placebo_dates, leave_one_area_out):
-        assert check(sample, estimator=estimator).table["estimate"].notna().all()
+    moved = placebo_dates(sample, estimator=estimator, earlier=[1, 2])
+    for found in (moved, leave_one_area_out(sample, estimator=estimator)):
+        assert found.table["estimate"].notna().all()
     if "anticipation" in inspect.signature(estimator).parameters:
         assert anticipation(sample, estimator=estimator).table["shift"][1:].notna().all()
     else:
