@@ -72,6 +72,18 @@ def anticipation(
         much earlier.
 
     **References**: ashenfelter1978; heckman1999.
+
+    Examples
+    --------
+    >>> from impact import Outcome, Study, emulate
+    >>> from impact.checks.anticipation import anticipation
+    >>> from impact.datasets import regions
+    >>> trial = regions()
+    >>> study = Study(title="Regional trials", unit="municipality", period="month", adoption="adoption", cluster="area",
+    ...               outcomes=Outcome("log_broad", "broad unemployment"))
+    >>> sample = emulate(study, trial.months[trial.months["month"] < "2019-01"])
+    >>> anticipation(sample, earlier=[1, 3, 6]).table["shift"].round(1).tolist()
+    [nan, 0.5, -0.0, 1.3]
     """
     verdicts.of_levels(level, margin)
     subject = over_time.Subject.of(sample, outcome)

@@ -64,6 +64,18 @@ def composition(
         No adoption or no outcome over time.
 
     **References**: lee2009.
+
+    Examples
+    --------
+    >>> from impact import Outcome, Study, emulate
+    >>> from impact.checks.composition import composition
+    >>> from impact.datasets import regions
+    >>> trial = regions()
+    >>> study = Study(title="Regional trials", unit="municipality", period="month", adoption="adoption", cluster="area",
+    ...               outcomes=Outcome("log_broad", "broad unemployment"))
+    >>> sample = emulate(study, trial.months[trial.months["month"] < "2019-01"])
+    >>> composition(sample).reason
+    'Every unit is seen in each of 72 periods.'
     """
     verdicts.of_levels(level, margin)
     subject = over_time.Subject.of(sample, outcome)

@@ -68,6 +68,18 @@ def leave_one_area_out(
         puts into no cluster.
 
     **References**: efron1982.
+
+    Examples
+    --------
+    >>> from impact import Outcome, Study, emulate
+    >>> from impact.checks.leave_one_area_out import leave_one_area_out
+    >>> from impact.datasets import regions
+    >>> trial = regions()
+    >>> study = Study(title="Regional trials", unit="municipality", period="month", adoption="adoption", cluster="area",
+    ...               outcomes=Outcome("log_broad", "broad unemployment"))
+    >>> sample = emulate(study, trial.months[trial.months["month"] < "2019-01"])
+    >>> leave_one_area_out(sample).reason[:67]
+    'Without each of 8 areas in turn the effect goes from −3.32 to −1.96'
     """
     verdicts.of_levels(level, None)
     subject = over_time.Subject.of(sample, outcome)

@@ -93,6 +93,21 @@ def mean_reversion(
         the first adoption; a rule that does not give a number for each unit.
 
     **References**: daw2018; ashenfelter1978.
+
+    Examples
+    --------
+    >>> from impact import Outcome, Study, emulate
+    >>> from impact.checks.mean_reversion import mean_reversion
+    >>> from impact.datasets import regions
+    >>> trial = regions()
+    >>> study = Study(title="Regional trials", unit="municipality", period="month", adoption="adoption", cluster="area",
+    ...               outcomes=Outcome("log_broad", "broad unemployment"))
+    >>> sample = emulate(study, trial.months[trial.months["month"] < "2019-01"])
+    >>> def growth(history):  # from 2014 to 2016, as seen from August 2017
+    ...     return history[:, -19:-7].mean(axis=1) - history[:, -43:-31].mean(axis=1)
+    >>> check = mean_reversion(sample, rule=growth, history=43, horizon=17, baseline=24)
+    >>> check.table["estimate"][1:].round(1).tolist()  # expected to come back by itself, found, and left
+    [-0.5, -1.3, -0.8]
     """
     verdicts.of_levels(level, margin)
     subject = over_time.Subject.of(sample, outcome)

@@ -73,6 +73,18 @@ def placebo_dates(
         No adoption or no outcome over time; nobody is seen so much earlier.
 
     **References**: bertrand2004; imbens2015.
+
+    Examples
+    --------
+    >>> from impact import Outcome, Study, emulate
+    >>> from impact.checks.placebo_dates import placebo_dates
+    >>> from impact.datasets import regions
+    >>> trial = regions()
+    >>> study = Study(title="Regional trials", unit="municipality", period="month", adoption="adoption", cluster="area",
+    ...               outcomes=Outcome("log_broad", "broad unemployment"))
+    >>> sample = emulate(study, trial.months[trial.months["month"] < "2019-01"])
+    >>> placebo_dates(sample, earlier=[6, 12]).verdict
+    'for the reader to judge'
     """
     verdicts.of_levels(level, margin)
     subject = over_time.Subject.of(sample, outcome)

@@ -83,6 +83,20 @@ def spillover(
         others.
 
     **References**: butts2021.
+
+    Examples
+    --------
+    >>> from impact import Outcome, Study, emulate
+    >>> from impact.checks.spillover import spillover
+    >>> from impact.datasets import regions
+    >>> trial = regions()
+    >>> study = Study(title="Regional trials", unit="municipality", period="month", adoption="adoption", cluster="area",
+    ...               outcomes=Outcome("log_broad", "broad unemployment"))
+    >>> sample = emulate(study, trial.months[trial.months["month"] < "2019-01"])
+    >>> pairs = trial.neighbours[["municipality", "neighbour"]]
+    >>> check = spillover(sample, neighbours=pairs)
+    >>> check.notes[0]
+    '39 untreated neighbours and 233 other untreated units.'
     """
     verdicts.of_levels(level, margin)
     arguments.number(nearest, "nearest", least=1, whole=True, optional=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +89,27 @@ def test_what_the_package_warns_of_is_a_note_and_not_said_again(recwarn):
     found = placebo_dates(sample_of(table), estimator=callaway_santanna.att)
     assert any("left out" in n for n in found.notes)
     assert not [w for w in recwarn if "group" in str(w.message)]
+
+
+def averages():
+    """Every estimator of the topic that gives one number, but the one that asks for a third comparison."""
+    import impact.did
+
+    found = [importlib.import_module(m.name) for m in pkgutil.iter_modules(impact.did.__path__, "impact.did.")]
+    return [m.att for m in found if hasattr(m, "att") and "affected" not in inspect.signature(m.att).parameters]
+
+
+@pytest.mark.parametrize("estimator", averages(), ids=lambda f: f.__module__)
+def test_every_estimator_of_one_number_can_be_put_to_them(estimator):
+    sample = sample_of(panel(effect=1.0, clusters=8, n=24), cluster="group")
+    moved = placebo_dates(sample, estimator=estimator, earlier=[1, 2])
+    for found in (moved, leave_one_area_out(sample, estimator=estimator)):
+        assert found.table["estimate"].notna().all()
+    if "anticipation" in inspect.signature(estimator).parameters:
+        assert anticipation(sample, estimator=estimator).table["shift"][1:].notna().all()
+    else:
+        with pytest.raises(ValueError, match="none is `anticipation`"):
+            anticipation(sample, estimator=estimator)
 
 
 # ---- anticipation -----------------------------------------------------------------------------

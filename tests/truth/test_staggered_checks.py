@@ -32,10 +32,10 @@ def of_panel(check, **about):
     return run
 
 
-def of_leavers(seed, n=120, share=0.0):
+def of_leavers(seed, n=120):
     table, r = panel(seed, n=n, effect=1.0), np.random.default_rng(seed)
     for k in range(2, 9):
-        table.loc[r.random(n) < 0.1 + share * (table["start"] <= k), f"y_{k}"] = np.nan
+        table.loc[r.random(n) < 0.1, f"y_{k}"] = np.nan
     return composition(sample_of(table, missing="keep"), margin=None)
 
 
@@ -66,19 +66,27 @@ def test_what_is_true_is_rejected_one_time_in_twenty(name):
     assert abs(rejected - 0.05) < 3 * np.sqrt(0.05 * 0.95 / REPS) + 0.01, rejected
 
 
+def of_dip(check):
+    def run(seed, dip=0.0):
+        return check(sample_of(panel(seed, effect=1.0, dip=dip)), earlier=1)
+
+    return run
+
+
 PLANTED = {
     "neighbours": (of_neighbours, "spill"),
-    "composition": (of_leavers, "share"),
+    "anticipation": (of_dip(anticipation), "dip"),
+    "placebo dates": (of_dip(placebo_dates), "dip"),
 }
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_what_is_named_is_found_in_four_samples_of_five(name):
     run, planted = PLANTED[name]
-    named = np.mean([run(seed).table["smallest_detectable"][0] for seed in range(40)])
+    named = np.mean([run(seed).table["smallest_detectable"].dropna().iloc[0] for seed in range(40)])
     found = np.mean([run(seed, **{planted: named}).passed is False for seed in range(1000, 1000 + REPS)])
     print(f"{name}: {named:.3f} named, found {found}")
-    assert abs(found - 0.8) < 3 * np.sqrt(0.8 * 0.2 / REPS) + 0.04, found
+    assert abs(found - 0.8) < 3 * np.sqrt(0.8 * 0.2 / REPS) + 0.02, found
 
 
 def test_what_comes_back_by_itself_is_taken_off_an_effect_without_bias():
