@@ -21,7 +21,7 @@ def answer(f):
     if walk.subject(f) == "Estimate":
         from impact.did import callaway_santanna
 
-        return f(callaway_santanna.event_study(walk.samples()["regions"]))
+        return f(callaway_santanna.event_study(walk.samples()["regions"], base="universal"))
     return f(promises.frozen(next(iter(walk.samples_for(f).values()))))
 
 
