@@ -68,7 +68,8 @@ def test_what_is_called_valid_rejects_a_true_null_three_to_seven_times_in_a_hund
     found = null(1, 1000)
     share, valid = rejections(found), found.groupby("method")["valid"].agg(lambda v: (v == "yes").all())
     covered = (found["conf_low"] <= 0) & (found["conf_high"] >= 0)
-    print(pd.DataFrame({"rejects": share, "covers": covered.groupby(found["method"]).mean(), "valid": valid}).to_string())
+    covers = covered.groupby(found["method"]).mean()
+    print(pd.DataFrame({"rejects": share, "covers": covers, "valid": valid}).to_string())
     assert 0.13 < share[ROBUST] < 0.22 and not valid[ROBUST]
     assert valid.sum() == 7
     for method in share.index[valid]:
