@@ -63,8 +63,8 @@ class Regions:
         the trial; a municipality outside it is an area of its own), and ``adoption``, August 2017 in the trial
         and empty elsewhere.
     neighbours : DataFrame
-        The four nearest municipalities of each: ``municipality``, ``neighbour``, ``distance``. What spills over
-        reaches those of the trial's municipalities.
+        The four nearest municipalities of each: ``municipality``, ``neighbour``. What spills over reaches those of
+        the trial's municipalities.
     truth : DataFrame
         One row per ``outcome``, ``area`` (each area of the trial, all areas, and the neighbours that spillover
         reaches) and ``time`` (months since adoption, 0 to 16): the mean over its municipalities ``with_trial``,
@@ -286,10 +286,8 @@ def _table(land: Land, area: Codes, outcomes: dict[str, Floats]) -> pd.DataFrame
 
 
 def _neighbours(place: Floats) -> pd.DataFrame:
-    nearest = _nearest(place)
-    of = np.repeat(np.arange(len(place)), NEIGHBOURS)
-    far = np.sqrt(((place[of] - place[nearest.ravel()]) ** 2).sum(axis=1))
-    return pd.DataFrame({"municipality": of + 1, "neighbour": nearest.ravel() + 1, "distance": far})
+    of = np.repeat(np.arange(1, len(place) + 1), NEIGHBOURS)
+    return pd.DataFrame({"municipality": of, "neighbour": _nearest(place).ravel() + 1})
 
 
 def _truth(

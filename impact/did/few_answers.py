@@ -10,10 +10,10 @@ import numpy as np
 
 from impact.check import Check
 from impact.core import arguments
+from impact.did import few_places
 from impact.did.cells import measured_over_time
 from impact.did.few_change import Change
 from impact.did.few_methods import YES, Ask, Method, Row, subcluster
-from impact.did.few_places import Places, by_unit
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.show import digits
@@ -52,8 +52,8 @@ class Answers:
         arguments.seed(rng, "rng")
         arguments.number(draws, "draws", least=2, most=1e6, whole=True)
         outcomes = measured_over_time(sample, outcome)
-        people = None if population is None else _people(sample, population)
-        ask = Ask(Places.of(sample, neighbours, coordinates), people, aim, level, int(draws), rng)
+        people = None if population is None else few_places.people(sample, population)
+        ask = Ask(few_places.Places.of(sample, neighbours, coordinates), people, aim, level, int(draws), rng)
         found = []
         for each in outcomes:
             change = Change.of(sample, each, before, after)
@@ -95,7 +95,7 @@ class Answers:
             f"{counted(int(change.treated.sum()), 'treated unit')} in {counted(len(change.sizes), 'area')} "
             f"(of {sizes}) and {counted(int((~change.treated).sum()), 'untreated one')}; {change.said}."
         )
-        notes = [note for each, _ in self.found for note in each.notes]
+        notes = [*self.ask.places.notes, *(note for each, _ in self.found for note in each.notes)]
         return Check(
             claim,
             self._table(),
@@ -163,11 +163,3 @@ def _counted(rejected: int, valid: int, null: float, p: Array) -> str:
         which = f"all {valid} valid methods reject" if rejected else f"none of {valid} valid methods rejects"
         return f"{which} {what} ({between})"
     return f"{rejected} of {valid} valid methods reject {what} and {valid - rejected} do not ({between})"
-
-
-def _people(sample: Sample, population: Any) -> Array:
-    people = by_unit(sample, population, "population", 1)[:, 0]
-    none = int((people[sample.weights > 0] <= 0).sum())
-    if none:
-        raise ValueError(f"`population` is not above zero for {none} units: give how many people stand behind each.")
-    return people

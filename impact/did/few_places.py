@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from impact import frames
+from impact import columns as col
+from impact import frames, places
 from impact.core import areas
 from impact.did.few_change import Change
-from impact.sample import Sample
+from impact.sample import Sample, caution
 
 Array = np.ndarray
 Generator = np.random.Generator
@@ -22,6 +23,7 @@ class Places:
 
     pairs: Array | None = None
     place: Array | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, sample: Sample, neighbours: Any, coordinates: Any) -> Places:
@@ -29,9 +31,11 @@ class Places:
         if neighbours is not None and coordinates is not None:
             raise ValueError("Both `neighbours` and `coordinates` are given: give the one that says who lies together.")
         if neighbours is not None:
-            return cls(pairs=_pairs(sample, neighbours))
+            notes: list[str] = []
+            linked = places.neighbours(sample, neighbours, notes)
+            return cls(pairs=np.array(linked.nonzero()), notes=caution(notes))
         if coordinates is not None:
-            return cls(place=by_unit(sample, coordinates, "coordinates", 2))
+            return cls(place=places.coordinates(sample, coordinates))
         return cls()
 
     @property
@@ -68,61 +72,26 @@ class Places:
         return areas.contacts(one[inside], other[inside], len(rows))
 
 
-def by_unit(sample: Sample, table: Any, name: str, width: int) -> Array:
-    """(n, width) numbers from a table with the unit's column and so many others, in the order of the sample."""
-    columns, row = _read(sample, table, name, width)
-    values = np.full((len(sample), width), np.nan)
-    known = row >= 0
-    try:
-        values[row[known]] = np.column_stack([c[known] for c in columns]).astype(float)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"`{name}` holds something other than numbers: give a table with the unit's column (`{sample.study.unit}`) "
-            f"and {width} of numbers."
-        ) from None
-    if len(np.unique(row[known])) < known.sum():
-        twice = int(known.sum() - len(np.unique(row[known])))
-        raise ValueError(f"`{name}` repeats {twice} units (`{sample.study.unit}`): give one row a unit.")
-    lost = int((~np.isfinite(values).all(axis=1) & (sample.weights > 0)).sum())
-    if lost:
-        raise ValueError(
-            f"`{name}` says nothing, or no finite number, on {lost} of {len(sample)} units (`{sample.study.unit}`): "
-            "complete it."
-        )
-    return values
-
-
-def _pairs(sample: Sample, table: Any) -> Array:
-    """(2, m) rows of the sample that touch; units that the sample does not have are passed over."""
-    (other,), row = _read(sample, table, "neighbours", 1)
-    pairs = np.array([row, _rows(sample, other)])
-    pairs = pairs[:, (pairs >= 0).all(axis=0)]
-    alone = len(sample) - len(np.unique(pairs))
-    if alone > len(sample) / 2:
-        raise ValueError(
-            f"`neighbours` names no neighbour for {alone} of {len(sample)} units (`{sample.study.unit}`): see that it "
-            "has the units' own labels in both columns."
-        )
-    return pairs
-
-
-def _read(sample: Sample, table: Any, name: str, width: int) -> tuple[list[Array], Array]:
-    """The table's other columns, and the row of the sample that each of its rows is about, -1 for none."""
+def people(sample: Sample, table: Any) -> Array:
+    """(n,) how many people stand behind each unit, from a table with the unit's column and one of numbers."""
     unit = sample.study.unit
-    try:
-        have = frames.names(table)
-    except TypeError:
-        have = []
-    others = [c for c in have if c != unit][:width]
-    if unit not in have or len(others) < width:
+    names = frames.names(table)
+    if len(names) != 2 or unit not in names:
         raise ValueError(
-            f"`{name}` is not a table with the unit's column (`{unit}`) and {width} more: it is "
-            f"{type(table).__name__} with {len(have)} columns; give such a table, or leave it out."
+            f"`population` is a table with `{unit}` and one number, and this one has {len(names)} columns "
+            f"({col.listed(map(str, names[:10]))}): keep these two."
         )
-    found = frames.select(table, [unit, *others])
-    return [found[c].to_numpy() for c in others], _rows(sample, found[unit].to_numpy())
-
-
-def _rows(sample: Sample, labels: Array) -> Array:
-    at = {label: k for k, label in enumerate(sample.unit.tolist())}
-    return np.array([at.get(label, -1) for label in labels.tolist()], dtype=int)
+    found = frames.select(table, [unit, *(n for n in names if n != unit)])
+    values = col.numbers(found.iloc[:, 1], str(found.columns[1]), "population")
+    labels = found[unit].to_numpy().tolist()
+    if len(set(labels)) < len(labels):
+        twice = len(labels) - len(set(labels))
+        raise ValueError(f"{twice} of {len(labels)} rows of `population` repeat a unit (`{unit}`): keep one row each.")
+    known = dict(zip(labels, values.tolist(), strict=True))
+    of = np.array([known.get(label, np.nan) for label in sample.unit.tolist()])
+    none = int((~(of > 0) & (sample.weights > 0)).sum())
+    if none:
+        raise ValueError(
+            f"`population` has no number above zero for {none} of {len(sample)} units (`{unit}`): complete it."
+        )
+    return of

@@ -76,12 +76,12 @@ def compare(
         All outcomes over time, if left out.
     before, after : int, optional
         How many periods before the first adoption, and from the last adoption on, are averaged; all, if left out.
-    neighbours : table, optional
-        The unit's column, and a second one with a unit that touches it; one row a pair, in one order or both.
-    coordinates : table, optional
-        The unit's column and two of coordinates. One of ``neighbours`` and ``coordinates`` says which units
+    neighbours : dataframe of two columns, optional
+        Pairs of units that touch, in one order or both.
+    coordinates : dataframe of three columns, optional
+        The unit's column and where it lies on a plane. One of ``neighbours`` and ``coordinates`` says which units
         lie together; without either, units of an area are drawn apart, and the table says that this is not valid.
-    population : table, optional
+    population : dataframe of two columns, optional
         The unit's column and one with how many people stand behind its outcome.
     aim : float, optional
         A hoped-for effect, in the outcome's unit, that is tested as well.

@@ -68,7 +68,8 @@ def test_what_is_called_valid_rejects_a_true_null_three_to_seven_times_in_a_hund
     found = null(1, 1000)
     share, valid = rejections(found), found.groupby("method")["valid"].agg(lambda v: (v == "yes").all())
     covered = (found["conf_low"] <= 0) & (found["conf_high"] >= 0)
-    print(pd.DataFrame({"rejects": share, "covers": covered.groupby(found["method"]).mean(), "valid": valid}))
+    covers = covered.groupby(found["method"]).mean()
+    print(pd.DataFrame({"rejects": share, "covers": covers, "valid": valid}).to_string())
     assert 0.13 < share[ROBUST] < 0.22 and not valid[ROBUST]
     assert valid.sum() == 7
     for method in share.index[valid]:
@@ -134,7 +135,7 @@ def test_the_study_rejects_the_aim_and_could_not_have_seen_one_per_cent():
         "detectable": by_method["smallest_detectable"].mean(),
     })  # fmt: skip
     covers = (valid["conf_low"] <= valid["truth"]) & (valid["truth"] <= valid["conf_high"])
-    print(said.assign(covers=covers.groupby(valid["method"]).mean()))
+    print(said.assign(covers=covers.groupby(valid["method"]).mean()).to_string())
     assert (said["rejects the aim"] > 0.8).all()
     assert (valid["smallest_detectable"] > 2).all()  # twice one per cent, in every run by every method
     assert (said["rejects zero"] < 0.3).all()
