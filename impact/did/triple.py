@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
 from impact.did.observed import observed
 from impact.did.options import COMPARISONS, METHODS
-from impact.did.triple_groups import Affected, Options, Work, with_adoption, with_corners
+from impact.did.triple_groups import Affected, Options, Work
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.study import Outcome
@@ -259,7 +262,7 @@ def _estimate(
     sample: Sample, outcome: Names, affected: str | None, options: Options, ask: Callable[[Quantities], Estimate]
 ) -> Estimate:
     whom = Affected.of(sample, affected)
-    sample = with_adoption(sample, outcome)
+    sample = _with_adoption(sample, outcome)
     how = METHODS[options.method] if whom.x.shape[1] else "no covariates"
     early = f", reacting up to {options.anticipation:g} periods in advance" if options.anticipation else ""
     about = {
@@ -271,4 +274,13 @@ def _estimate(
     def cells(sample: Sample, outcome: Outcome) -> Effects:
         return Work(sample, observed(sample, outcome, options.anticipation), whom, options).effects()
 
-    return with_corners(ask(Quantities(sample, outcome, cells, about)), sample, whom.inside)
+    return whom.with_corners(ask(Quantities(sample, outcome, cells, about)), sample)
+
+
+def _with_adoption(sample: Sample, outcome: Names) -> Sample:
+    """A sample of two arms and two periods as one in which the treated adopt in the second."""
+    seen = [sample.periods[o.name] for o in sample.measured(outcome) if o.name in sample.periods]
+    if sample.adoption is not None or not seen or any(len(p) != 2 or p[1] != seen[0][1] for p in seen):
+        return sample
+    treated = next(iter(sample.arms.values()))
+    return replace(sample, adoption=np.where(treated, seen[0][1], np.inf))

@@ -22,7 +22,6 @@ from impact.sample import Sample, caution, told
 from impact.show.words import listing
 
 Array = np.ndarray
-Names = str | list[str] | None
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,31 @@ class Affected(NamedTuple):
         x = sample.covariates[:, kept]
         return cls(values == 1, x, told(tuple(sample.covariate_names[j] for j in kept), x), sample.study.say(name))
 
-
-def with_adoption(sample: Sample, outcome: Names) -> Sample:
-    """A sample of two arms and two periods as one in which the treated adopt in the second."""
-    seen = [sample.periods[o.name] for o in sample.measured(outcome) if o.name in sample.periods]
-    if sample.adoption is not None or not seen or any(len(p) != 2 or p[1] != seen[0][1] for p in seen):
-        return sample
-    treated = next(iter(sample.arms.values()))
-    return replace(sample, adoption=np.where(treated, seen[0][1], np.inf))
+    def with_corners(self, found: Estimate, sample: Sample) -> Estimate:
+        """With errors that know how many clusters are in each of the four groups, where clusters lie within them."""
+        arms, codes = found.small, found.cluster
+        assert isinstance(arms, Arms) and codes is not None and sample.adoption is not None
+        live = sample.weights > 0
+        if sample.nuisance is not None:
+            live = live | (sample.nuisance.influence != 0).any(axis=1)
+        mark, first = np.zeros(len(arms.sums), bool), np.zeros(len(arms.sums))
+        mark[codes], first[codes] = self.inside[live], sample.adoption[live]
+        if (mark[codes] != self.inside[live]).any() or (first[codes] != sample.adoption[live]).any():
+            return found  # clusters hold several of the groups, and are compared as they are
+        treated = first[arms.treated.any(axis=1)]
+        never = ~np.isin(first, treated) & (first > treated.min())
+        corner = np.empty(arms.sums.shape, int)
+        for k in range(arms.sums.shape[1]):
+            adopts = np.isin(first, first[arms.treated[:, k]])
+            # A mean of one unit leaves it no score: who belongs to a group is told by that, not by the score.
+            corner[:, k] = np.where(adopts | never | (arms.sums[:, k] != 0), 2 * ~adopts + ~mark, -1)
+        small = Corners(arms.sums, corner, arms.fitted)
+        lone = int((small.counts.min(axis=0) < 2).sum())
+        alone = [
+            f"{lone} of {len(found.value)} values rest on a single cluster (`{sample.study.cluster or sample.study.unit}`) "
+            "in one of the four groups compared, from which no standard error can be computed."
+        ]
+        return replace(found, small=small, notes=(*found.notes, *caution(alone[:lone])))
 
 
 class _Cell(NamedTuple):
@@ -216,30 +232,3 @@ class Work:
             f"affected and {counts[1]} other units that adopt, {counts[2]} and {counts[3]} that do not; all four are "
             "needed, or comparison='not_yet'."
         )
-
-
-def with_corners(found: Estimate, sample: Sample, inside: Array) -> Estimate:
-    """With errors that know how many clusters are in each of the four groups, where clusters lie within them."""
-    arms, codes = found.small, found.cluster
-    assert isinstance(arms, Arms) and codes is not None and sample.adoption is not None
-    live = sample.weights > 0
-    if sample.nuisance is not None:
-        live = live | (sample.nuisance.influence != 0).any(axis=1)
-    mark, first = np.zeros(len(arms.sums), bool), np.zeros(len(arms.sums))
-    mark[codes], first[codes] = inside[live], sample.adoption[live]
-    if (mark[codes] != inside[live]).any() or (first[codes] != sample.adoption[live]).any():
-        return found  # clusters hold several of the groups, and are compared as they are
-    treated = first[arms.treated.any(axis=1)]
-    never = ~np.isin(first, treated) & (first > treated.min())
-    corner = np.empty(arms.sums.shape, int)
-    for k in range(arms.sums.shape[1]):
-        adopts = np.isin(first, first[arms.treated[:, k]])
-        # A mean of one unit leaves it no score: who belongs to a group is told by that, not by the score.
-        corner[:, k] = np.where(adopts | never | (arms.sums[:, k] != 0), 2 * ~adopts + ~mark, -1)
-    small = Corners(arms.sums, corner, arms.fitted)
-    lone = int((small.counts.min(axis=0) < 2).sum())
-    alone = [
-        f"{lone} of {len(found.value)} values rest on a single cluster (`{sample.study.cluster or sample.study.unit}`) "
-        "in one of the four groups compared, from which no standard error can be computed."
-    ]
-    return replace(found, small=small, notes=(*found.notes, *caution(alone[:lone])))
