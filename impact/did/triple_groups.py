@@ -100,9 +100,10 @@ class Affected(NamedTuple):
             corner[:, k] = np.where(adopts | never | (arms.sums[:, k] != 0), 2 * ~adopts + ~mark, -1)
         small = Corners(arms.sums, corner, arms.fitted)
         lone = int((small.counts.min(axis=0) < 2).sum())
+        named = sample.study.cluster or sample.study.unit
         alone = [
-            f"{lone} of {len(found.value)} values rest on a single cluster (`{sample.study.cluster or sample.study.unit}`) "
-            "in one of the four groups compared, from which no standard error can be computed."
+            f"{lone} of {len(found.value)} values rest on a single cluster (`{named}`) in one of the four groups "
+            "compared, from which no standard error can be computed."
         ]
         return replace(found, small=small, notes=(*found.notes, *caution(alone[:lone])))
 
