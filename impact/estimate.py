@@ -153,9 +153,14 @@ class Estimate:
 
     @property
     def df(self) -> float:
-        """Degrees of freedom of what is said of all values together: the fewest of any value that has an error."""
+        """Degrees of freedom of what is said of all values together: the harmonic mean of those that have an error.
+
+        Effects of early adopters and late ones rest on different units, some on few. The fewest degrees would make
+        what is said of all of them far too strict.
+        """
         known = self.dfs[np.isfinite(self.std_error)]
-        return float(known.min()) if len(known) else np.nan
+        with np.errstate(divide="ignore"):
+            return float(1 / np.mean(1 / known)) if len(known) else np.nan
 
     @cached_property
     def vcov(self) -> Array:
@@ -366,7 +371,7 @@ def _arms(scores: Array, cluster: Array, rests_on: Array, direct: Array, fitted:
 
 
 def _lone(small: Arms, sample: Sample) -> list[str]:
-    lone, k = small.sides.min(axis=0) < 2, small.sums.shape[1]
+    lone, k = (small.sides.min(axis=0) < 2) & small.sums.any(axis=0), small.sums.shape[1]
     if not lone.any():
         return []
     which = f"{int(lone.sum())} of {k} values rest" if k > 1 else "The value rests"

@@ -89,7 +89,8 @@ class Arms:
         many = (self.sides >= FEW).all(axis=0)
         with np.errstate(invalid="ignore"):
             own = np.where(np.isinf(self._left), 1.0, self.sides / self._left)
-        factor = np.where(many & np.isfinite(own), groups / (groups - 1), own)
+        still = ~self.sums.any(axis=0)  # a value to which nobody adds an error has none, however few there are
+        factor = np.where(still | (many & np.isfinite(own)), groups / (groups - 1), own)
         return self.sums * np.sqrt(np.where(self.treated, factor[0], factor[1]))
 
     @cached_property
