@@ -268,9 +268,9 @@ def _effects(sample: Sample, outcome: Outcome, *, comparison: str, anticipation:
         )
     value = np.einsum("cjq,jq->c", gradient[done], fit.coefficients)
     scores = fit.carry(gradient[done])
-    for at, c in enumerate(done.tolist()):
-        mine, w = share[c]
-        scores[mine, at] += w * (seen.z[mine] @ fit.coefficients[T + c] - value[at])
+    for at, place in enumerate(done):
+        mine, w = share[int(place)]
+        scores[mine, at] += w * (seen.z[mine] @ fit.coefficients[T + place] - value[at])
     group, time = seen.groups[[cells[c][0] for c in done]], seen.periods[[cells[c][1] for c in done]]
     return Effects(group, time, value, scores, seen.first, seen.weights, tuple(notes), q - 1)
 
