@@ -122,8 +122,8 @@ def att(
     ...                       "rate_2": [6, 5, 9, 1, 2], "rate_3": [7, 6, 10, 1, 3], "rate_4": [6, 7, 11, 2, 3]})
     >>> study = Study(title="Local services", unit="area", adoption="start",
     ...               outcomes=Outcome("rate_{}", "unemployment", periods=(1, 2, 3, 4)))
-    >>> [round(float(v), 2) for v in synthetic.att(emulate(study, table), method="synthetic_control").value]
-    [-2.0]
+    >>> [round(float(v), 2) for v in synthetic.att(emulate(study, table), method="did").value]
+    [-1.42]
     """
     options = Options(method=method, errors=errors, draws=draws, rng=rng, solver=solver)
     arguments.option(average, "average", AVERAGES)

@@ -92,6 +92,7 @@ def _one(sample: Sample, outcome: Outcome, options: Options, keys: Array, seed: 
     start = np.searchsorted(periods, np.where(np.isfinite(first), first, np.inf))
     _refuse_none(sample, outcome, int((start[used] == len(periods)).sum()), used)
     panel = synthetic_panel.arranged(y[used], sample.weights[used], sample.cluster[used], start[used], keys[used])
+    _refuse_short(panel, periods, outcome, options)
     errors = _errors(panel, options)
     parts = synthetic_panel.blocks(panel, options.method, options.solver)
     cells, fits = synthetic_panel.estimated(panel, parts)
@@ -111,8 +112,19 @@ def _refuse_none(sample: Sample, outcome: Outcome, never: int, used: Array) -> N
     if never < 2:
         raise ValueError(
             "A synthetic comparison is made of at least two units that are not treated up to the last period of "
-            f"`{outcome.name}`, and among {int(used.sum()):,} units there {'is' if never == 1 else 'are'} {never}: add units never treated, or use "
-            "impact.did.callaway_santanna, which compares with units not yet treated."
+            f"`{outcome.name}`, and among {int(used.sum()):,} units there {'is' if never == 1 else 'are'} {never}: add "
+            "units never treated, or use impact.did.callaway_santanna, which compares with units not yet treated."
+        )
+
+
+def _refuse_short(panel: Panel, periods: Array, outcome: Outcome, options: Options) -> None:
+    short = panel.starts < 2
+    if options.method != "did" and short.any():
+        units = int(np.isin(panel.group, np.flatnonzero(short)).sum())
+        raise ValueError(
+            f"Weights are chosen by the outcomes before adoption, and of `{outcome.name}` there is one period before "
+            f"for the {counted(units, 'unit')} first treated in {periods[1]:g}: add earlier periods, leave these units "
+            "out by an eligibility rule, or use method='did'."
         )
 
 
