@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from impact.checks.balance import balance
+from impact.checks.goodman_bacon import goodman_bacon
+from impact.checks.honest_trends import honest_trends
 from impact.checks.overlap import overlap
 from impact.checks.trends import parallel_trends
 from impact.core.inference import SEED
-from impact.did import callaway_santanna
+from impact.did import callaway_santanna, imputation, sun_abraham, two_way
 from impact.emulation import emulate
 from impact.estimate import Estimate
 from impact.matching import doubly_robust, means, nearest, propensity, regression
@@ -101,7 +103,8 @@ def evaluate(study: Study, data: Any, *, plan: Plan | None = None, tell: Tell | 
     For a study with two arms: nearest-neighbour matching on the propensity score (headline),
     weighting by the odds of treatment, regression after matching and the doubly robust estimator,
     beside the unadjusted difference. For staggered adoption: group-time effects (Callaway and
-    Sant'Anna) with the event study and a test of trends before adoption.
+    Sant'Anna) with the event study and a test of trends before adoption; then how far trends may
+    diverge, the same average by other methods, and what two-way effects would have compared.
 
     Parameters
     ----------
@@ -251,10 +254,47 @@ def _staggered(sample: Sample, plan: Plan, tell: Tell) -> Evaluation:
         headline.append(overall)
         exhibits += [overall, path, parallel_trends(path),
                      callaway_santanna.by_group(sample, outcome=outcome.name, **options)]  # fmt: skip
+        tell(f"doubting the effect on {outcome.words}")
+        exhibits += _doubts(sample, outcome, options)
     tell("setting up the report")
     findings = tuple(s for e, o in zip(headline, followed, strict=True) for s in _average_sentences(e, o))
     report = Report.of(sample, *exhibits, title=sample.study.title, summary=findings, seeds=SEEDS)
     return Evaluation(tuple(headline), findings, report)
+
+
+def _doubts(sample: Sample, outcome: Outcome, options: Mapping[str, Any]) -> Iterator[Any]:
+    """How far trends may diverge, the same average by other methods, and what two-way effects compare."""
+    common = {"outcome": outcome.name, "anticipation": options["anticipation"]}
+    asked: dict[str, Callable[[], Any]] = {
+        "honest trends": lambda: honest_trends(
+            callaway_santanna.event_study(sample, outcome=outcome.name, base="universal", **options)
+        ),
+        "the average by other methods": lambda: _averages(sample, outcome, options, common),
+        "what two-way effects compare": lambda: goodman_bacon(sample, outcome=outcome.name),
+    }
+    for name, ask in asked.items():
+        try:
+            yield ask()
+        except ValueError as reason:  # the report says what could not be answered, and why
+            yield f"Not answered for {outcome.words}, {name}: {reason}"
+
+
+def _averages(sample: Sample, outcome: Outcome, options: Mapping[str, Any], common: Mapping[str, Any]) -> Estimate:
+    """The average over all groups and periods since adoption by every method, with the covariance between methods."""
+    answers = {
+        "Callaway and Sant'Anna": callaway_santanna.att(sample, outcome=outcome.name, average="simple", **options),
+        "Sun and Abraham": sun_abraham.att(sample, average="simple", **common),
+        "imputation": imputation.att(sample, average="simple", **common),
+        "two-way effects": two_way.att(sample, **common),
+    }
+    named = [_of_method(e, name) for name, e in answers.items()]
+    return stack(
+        *named,
+        estimand=f"{named[0].estimand}, by method",
+        method="each method as named in its row",
+        notes=tuple(dict.fromkeys(n for e in named for n in e.notes)),
+        kind="points",
+    )
 
 
 def _average_sentences(estimate: Estimate, outcome: Outcome) -> Iterator[str]:

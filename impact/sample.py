@@ -187,6 +187,18 @@ class Sample:
         return {treated: self.treated, comparison: ~self.treated}
 
     @property
+    def sides(self) -> dict[str, Array]:
+        """What a design makes alike, treated first: two arms, or units that adopt and units that never do."""
+        if self.study.treatment is not None:
+            return self.arms
+        if self.treated.all():
+            raise ValueError(
+                f"All {len(self)} units of “{self.study.title}” adopt (`{self.study.adoption}`), so there are none "
+                "that never do to be made like them: a difference in differences compares with units not yet treated."
+            )
+        return {"units that adopt": self.treated, "units that never adopt": ~self.treated}
+
+    @property
     def every_arm(self) -> dict[str, Array]:
         """The arms by name, however many, treated first in the study's order: who is in each, as (n,) bool."""
         if self.arm is None:

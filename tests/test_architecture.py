@@ -25,7 +25,7 @@ ROOMS = {  # every module or folder directly under impact/, by the floor it stan
         *("study", "sample", "estimate", "check"),
         # the doors of the nouns: from a file or a table to arrays
         *("toml", "expressions", "rules", "terms", "columns", "frames", "recipe", "covariates"),
-        *("panels", "events", "emulation", "scales", "stacking"),
+        *("panels", "events", "emulation", "scales", "stacking", "places"),
     },
     2: {"matching", "did", "survival", "programmes", "checks"},
     3: {"report", "evaluation", "disclosure"},

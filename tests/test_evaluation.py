@@ -54,6 +54,18 @@ def test_staggered_adoption_gets_its_event_study_and_its_doubt():
     kinds = [getattr(e, "kind", "") for e in answer.report.chapters[0].exhibits]
     assert "path" in kinds
     assert any(hasattr(e, "verdict") for e in answer.report.chapters[0].exhibits)
+    honest, by_method, compared = answer.report.chapters[0].exhibits[-3:]
+    assert "even if trends diverged" in honest.claim and "already treated" in compared.claim
+    methods = by_method.tidy()["method"].tolist()
+    assert methods == ["Callaway and Sant'Anna", "Sun and Abraham", "imputation", "two-way effects"]
+    assert np.ptp(by_method.value) < 1.0
+
+
+def test_what_could_not_be_answered_is_in_the_report_in_words():
+    once = walk.regions(150)
+    answer = evaluate(walk.PANEL.revise(missing="keep"), once[np.random.default_rng(1).random(len(once)) < 0.8])
+    said = [e for e in answer.report.chapters[0].exhibits if isinstance(e, str)]
+    assert any(e.startswith("Not answered for unemployment rate, what two-way effects compare") for e in said)
 
 
 def test_without_covariates_there_is_no_comparison_group_to_build():

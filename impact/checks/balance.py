@@ -168,7 +168,7 @@ def sizes(sample: Sample, *, tolerance: float = 0.05) -> Check:
     """
     arguments.number(tolerance, "tolerance", least=0, most=1)
     rows = []
-    for word, arm in sample.arms.items():
+    for word, arm in sample.sides.items():
         before, after = sample.sampling[arm], sample.weights[arm]
         all_, kept = int((before > 0).sum()), int((after > 0).sum())
         rows.append((word, all_, moments.effective_size(before), kept, moments.effective_size(after), all_ - kept,

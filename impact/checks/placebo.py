@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from impact.check import Check
+from impact.checks import over_time
 from impact.checks.estimators import Estimator
 from impact.checks.estimators import chosen as chosen_by
 from impact.checks.sides import single, with_outcome
 from impact.core import arguments
-from impact.core.placebo import zero_one
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.show.words import counted, listing, tested
@@ -102,6 +103,8 @@ def negative_control(
         The control outcomes, among the study's. Without one nothing can be decided: only the
         reader knows what the programme cannot touch.
     estimator, margin, level : as :func:`outcome`.
+        Where units adopt at different times, an estimator such as ``callaway_santanna.att``; the difference in
+        differences without covariates, if left out.
 
     Returns
     -------
@@ -117,7 +120,11 @@ def negative_control(
     """
     names = None if outcome is None else arguments.texts(outcome, "outcome")
     claim = "There is no effect on what the programme cannot touch"
-    chosen = [] if names is None else _asked(sample, names, early=False)
+    staggered = sample.adoption is not None
+    if staggered:
+        estimator = over_time.chosen(estimator)
+    find = _over_time if staggered else partial(_asked, early=False)
+    chosen = [] if names is None else find(sample, names)
     missing = "no outcome was named that the programme cannot touch: name one in `outcome`"
     return _judge(sample, claim, chosen, estimator, margin, level, missing)
 
@@ -144,7 +151,7 @@ def start(
     ----------
     sample : Sample
         After the design, if the estimator does not make one. For staggered adoption, see
-        :func:`impact.checks.trends.parallel_trends`, whose effects before adoption are placebo starts.
+        :func:`impact.checks.placebo_dates.placebo_dates`.
     outcome : str, optional
         An outcome over time; the study's first that has two periods before zero.
     at : number, optional
@@ -212,6 +219,12 @@ def _asked(sample: Sample, names: Sequence[str], *, early: bool) -> list[tuple[S
     return chosen
 
 
+def _over_time(sample: Sample, names: Sequence[str]) -> list[tuple[Sample, Array, str]]:
+    """The outcomes by name, each alone, where units adopt at different times."""
+    asked = [over_time.Subject.of(sample, name) for name in names]
+    return [(subject.only(), subject.values, subject.words) for subject in asked]
+
+
 # ---- the verdict ------------------------------------------------------------------------------
 
 
@@ -255,7 +268,7 @@ def _judge(
         table,
         passed if passed or (np.isfinite(p) and p <= level) else None,
         reason=reason,
-        percent=all(zero_one(y) for _, y, _ in chosen),
+        percent=all(over_time.is_share(y) for _, y, _ in chosen),
         options={"ylabel": "effect where there can be none"},
         references=REFERENCES,
     )
@@ -270,7 +283,8 @@ def _one(found: Estimate, word: str) -> Estimate:
 
 
 def _deviation(y: Array, sample: Sample) -> float:
-    return float(y[~sample.treated & (sample.sampling > 0)].std(ddof=1))
+    others = y[~sample.treated & (sample.sampling > 0)]
+    return float(others[np.isfinite(others)].std(ddof=1))
 
 
 def _joint(found: Sequence[Estimate]) -> float:

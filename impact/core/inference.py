@@ -18,6 +18,8 @@ def cluster_sums(scores: Array, cluster: Array) -> Array:
     from scipy.sparse import csr_array
 
     n, groups = len(scores), int(cluster.max(initial=-1)) + 1
+    if groups == n:  # everybody is a cluster
+        return scores if (cluster == np.arange(n)).all() else scores[np.argsort(cluster)]
     member = csr_array((np.ones(n), (cluster, np.arange(n))), shape=(groups, n))
     return np.asarray(member @ scores)
 

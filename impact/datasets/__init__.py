@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from impact.datasets.helsinki import Helsinki, helsinki
+from impact.datasets.regions import Regions, regions
+from impact.datasets.youth import Youth, youth
 
-__all__ = ["Helsinki", "helsinki"]
+__all__ = ["Helsinki", "Regions", "Youth", "helsinki", "regions", "youth"]

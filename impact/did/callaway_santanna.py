@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
-from impact.did.group_time import BASES, Options, effects
+from impact.did.group_time import effects
+from impact.did.options import BASES, Options
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.study import Outcome
@@ -20,6 +21,7 @@ def att_gt(
     comparison: str = "not_yet",
     anticipation: float = 0,
     base: str = "varying",
+    unbalanced: str = "changes",
 ) -> Estimate:
     """The effect in each period on the units first treated in each period.
 
@@ -39,7 +41,7 @@ def att_gt(
     Parameters
     ----------
     sample : Sample
-        With ``adoption`` and an outcome over time. Covariates are those of the first period.
+        With ``adoption`` and an outcome over time. Covariates are those of a unit's first period.
     outcome : str or several, optional
         All outcomes over time, if left out.
     method : ``"dr"``, ``"reg"`` or ``"ipw"``
@@ -51,6 +53,13 @@ def att_gt(
     base : ``"varying"`` or ``"universal"``
         Effects before adoption are measured from the period before each, or, like those after,
         from the last period before adoption. That period itself is zero by construction and left out.
+    unbalanced : ``"changes"`` or ``"levels"``
+        What is done where units are not seen in every period (``missing="keep"`` in the study).
+        ``"changes"``: each effect is of the units seen in both of its periods, so that every unit is its
+        own comparison over time and nobody is dropped for a gap elsewhere. ``"levels"``: all
+        observations, nobody followed, as from repeated cross-sections (R did's
+        ``allow_unbalanced_panel=TRUE``); whom the observations cover must then not change over time,
+        and differences between units enter the error. Where nobody is seen twice it is always levels.
 
     Returns
     -------
@@ -60,8 +69,8 @@ def att_gt(
     Raises
     ------
     ValueError
-        No adoption or no outcome over time; periods unevenly spaced; nobody seen both before and
-        after adoption; nobody to compare with; a group whose covariates allow no estimate.
+        No adoption or no outcome over time; nobody seen both before and after adoption; no effect that
+        can be estimated. Where some effects can and others cannot be, notes name those that cannot.
 
     **References**: callaway2021; santanna2020.
 
@@ -77,7 +86,7 @@ def att_gt(
     >>> [round(float(v), 2) for v in callaway_santanna.att_gt(emulate(study, table)).value]
     [0.0, 1.67]
     """
-    options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base)
+    options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base, unbalanced=unbalanced)
     return _quantities(sample, outcome, options, shows_base=True).att_gt()
 
 
@@ -89,6 +98,7 @@ def event_study(
     comparison: str = "not_yet",
     anticipation: float = 0,
     base: str = "varying",
+    unbalanced: str = "changes",
     balance: int | None = None,
 ) -> Estimate:
     """The effect by time since adoption, averaged over adoption groups by their size.
@@ -103,7 +113,7 @@ def event_study(
     Parameters
     ----------
     sample : Sample
-    outcome, method, comparison, anticipation, base
+    outcome, method, comparison, anticipation, base, unbalanced
         As for :func:`att_gt`.
     balance : int, optional
         Keep only groups observed at least this many periods after adoption, and effects up to there,
@@ -121,12 +131,18 @@ def event_study(
 
     **References**: callaway2021; santanna2020.
     """
-    options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base)
+    options = Options(method=method, comparison=comparison, anticipation=anticipation, base=base, unbalanced=unbalanced)
     return _quantities(sample, outcome, options, shows_base=True).event_study(balance)
 
 
 def by_group(
-    sample: Sample, *, outcome: Names = None, method: str = "dr", comparison: str = "not_yet", anticipation: float = 0
+    sample: Sample,
+    *,
+    outcome: Names = None,
+    method: str = "dr",
+    comparison: str = "not_yet",
+    anticipation: float = 0,
+    unbalanced: str = "changes",
 ) -> Estimate:
     """The effect on each adoption group, averaged over the periods since its adoption.
 
@@ -137,7 +153,7 @@ def by_group(
     Parameters
     ----------
     sample : Sample
-    outcome, method, comparison, anticipation
+    outcome, method, comparison, anticipation, unbalanced
         As for :func:`att_gt`.
 
     Returns
@@ -152,12 +168,18 @@ def by_group(
 
     **References**: callaway2021; santanna2020.
     """
-    options = Options(method=method, comparison=comparison, anticipation=anticipation)
+    options = Options(method=method, comparison=comparison, anticipation=anticipation, unbalanced=unbalanced)
     return _quantities(sample, outcome, options).by_group()
 
 
 def by_period(
-    sample: Sample, *, outcome: Names = None, method: str = "dr", comparison: str = "not_yet", anticipation: float = 0
+    sample: Sample,
+    *,
+    outcome: Names = None,
+    method: str = "dr",
+    comparison: str = "not_yet",
+    anticipation: float = 0,
+    unbalanced: str = "changes",
 ) -> Estimate:
     """The effect in each period on the units treated by then, averaged over their groups by size.
 
@@ -168,7 +190,7 @@ def by_period(
     Parameters
     ----------
     sample : Sample
-    outcome, method, comparison, anticipation
+    outcome, method, comparison, anticipation, unbalanced
         As for :func:`att_gt`.
 
     Returns
@@ -183,7 +205,7 @@ def by_period(
 
     **References**: callaway2021; santanna2020.
     """
-    options = Options(method=method, comparison=comparison, anticipation=anticipation)
+    options = Options(method=method, comparison=comparison, anticipation=anticipation, unbalanced=unbalanced)
     return _quantities(sample, outcome, options).by_period()
 
 
@@ -194,6 +216,7 @@ def att(
     method: str = "dr",
     comparison: str = "not_yet",
     anticipation: float = 0,
+    unbalanced: str = "changes",
     average: str = "group",
 ) -> Estimate:
     """The average effect since adoption on the units that adopted while observed, in one number.
@@ -209,7 +232,7 @@ def att(
     Parameters
     ----------
     sample : Sample
-    outcome, method, comparison, anticipation
+    outcome, method, comparison, anticipation, unbalanced
         As for :func:`att_gt`.
     average : ``"group"``, ``"simple"``, ``"event"`` or ``"period"``
 
@@ -225,7 +248,7 @@ def att(
 
     **References**: callaway2021; santanna2020.
     """
-    options = Options(method=method, comparison=comparison, anticipation=anticipation)
+    options = Options(method=method, comparison=comparison, anticipation=anticipation, unbalanced=unbalanced)
     return _quantities(sample, outcome, options).att(average)
 
 

@@ -28,8 +28,8 @@ def by_label(sample: Sample) -> tuple[Sample, Array]:
 
 
 def known_estimand(sample: Sample, known: tuple[str, ...], what: str, why: str = "") -> None:
-    """Two arms, and an estimand that the design serves; others are refused in a sentence."""
-    _ = sample.arms  # refuses staggered adoption in words
+    """Two sides, and an estimand that the design serves; others are refused in a sentence."""
+    _ = sample.sides  # refuses more than two arms in words
     asked = sample.study.estimand
     if asked not in known:
         reason = why or "no weights of these sets define that group: use propensity.weight, whose weights do"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from impact.show import canvas, curves, designs
+from impact.show import canvas, curves, designs, weighed
 from impact.show.around import Words
 from impact.show.canvas import described, pdf, pdf_bytes, svg
 
@@ -23,6 +23,7 @@ KINDS = {
     "steps": (curves.steps, ("time", "estimate")),
     "love": (designs.love, ("term", "after")),
     "overlap": (designs.overlap, ("score_low", "score_high", "treated", "comparison")),
+    "weighed": (weighed.weighed, ("weight", "estimate")),
 }
 
 
@@ -42,15 +43,15 @@ def draw(
     Parameters
     ----------
     frame : tidy frame with columns of the glossary.
-    kind : ``points`` (a line each), ``path`` (over time), ``steps`` (curves), ``love`` (balance) or
-        ``overlap`` (scores by arm).
+    kind : ``points`` (a line each), ``path`` (over time), ``steps`` (curves), ``love`` (balance),
+        ``weighed`` (parts of an average) or ``overlap`` (scores by arm).
     ax : axes to draw on, which keep their own look; or a figure to fill; without either, a new figure. On axes
         everything is drawn together; on a figure, several outcomes or ways out get panels.
     xlabel, ylabel : what the axes say. Points have their values on the horizontal axis, which takes ``ylabel``.
     percent : values are shares: show them times 100, in percentage points (in per cent for groups' levels).
     title : what stands above.
     options : of the kind: ``null`` (points, path), ``onset`` and ``level`` (path), ``at_risk`` and ``start``
-        (steps), ``threshold`` and ``most`` (love), ``arms`` (overlap).
+        (steps), ``threshold`` and ``most`` (love), ``whole`` (weighed), ``arms`` (overlap).
 
     Returns
     -------

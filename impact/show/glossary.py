@@ -59,6 +59,12 @@ GLOSSARY: dict[str, Entry] = {
     "smallest_detectable": Entry(
         "Detectable", "The smallest effect that a sample of this size would have found with 80% power."
     ),
+    # Few treated areas.
+    "p_aim": Entry("p, aim", "How often chance alone would give a result this far from the hoped-for effect."),
+    "hypothesis": Entry("Hypothesis", "What the method tests: the effect and what it takes errors to be."),
+    "donor_pool": Entry("Donor pool", "What the method reads the error off."),
+    "donors": Entry("Donors", "How many the donor pool holds."),
+    "valid": Entry("Valid here", "Whether the method may be relied on here, or why not."),
     # Balance.
     "before": Entry("Before", "Standardised difference in means before the design.", 3),
     "after": Entry("After", "Standardised difference in means after the design.", 3),
@@ -90,10 +96,12 @@ GLOSSARY: dict[str, Entry] = {
     "shift": Entry("Shift", "How far the estimate moves."),
     "shift_error": Entry("Std. error of shift", "How far the shift would typically stray from sample to sample."),
     "margin": Entry("Margin", "The size of effect that counts as none."),
+    # What an average is made of.
+    "compared_with": Entry("Compared with", "The units whose changes stand for those without treatment."),
+    "weight": Entry("Weight", "Share of the row in the average, or of a unit in the synthetic comparison.", 3),
     # Synthetic comparisons.
     "rmspe_before": Entry("RMSPE before", "Root of the mean squared gap to the synthetic comparison before adoption."),
     "rmspe_after": Entry("RMSPE after", "Root of the mean squared gap to the synthetic comparison since adoption."),
-    "weight": Entry("Weight", "The share that a unit has in the synthetic comparison.", 3),
     # Overlap.
     "score_low": Entry("Score from", "The lower end of the bin of the propensity score.", 3),
     "score_high": Entry("Score to", "The upper end of the bin of the propensity score.", 3),
@@ -123,6 +131,16 @@ GLOSSARY: dict[str, Entry] = {
     "claim": Entry("Claim", "The property that a credible study should have."),
     "verdict": Entry("Verdict", "Whether the evidence bears the claim out."),
     "clusters": Entry("Clusters", "Independent groups of units."),
+    "divergence": Entry(
+        "Divergence", "How far trends may diverge after adoption, as a multiple of the largest divergence before.", 2
+    ),
+    "slope_change": Entry(
+        "Change of slope", "How far the slope of the divergence may change from one period to the next."
+    ),
+    "trend": Entry("Trend", "What a steady divergence in trends would add to the estimate."),
+    "trend_passed": Entry(
+        "Trend, if passed", "What it would add on average in studies that pass the test of trends before adoption."
+    ),
     "package": Entry("Package", "The software that computed the result."),
     "version": Entry("Version", "The version of the software."),
 }
@@ -132,7 +150,8 @@ POINTS = "pp"  # percentage points
 # Measured in the unit of the outcome: these share its decimals, and its percentage points.
 IN_OUTCOME_UNIT = (
     "estimate", "std_error", "conf_low", "conf_high", "band_low", "band_high", "truth", "smallest_detectable",
-    "bias", "spread", "rmse", "shift", "shift_error", "margin", "range",
+    "bias", "spread", "rmse", "shift", "shift_error", "margin", "range", "slope_change",
+    "trend", "trend_passed",
 )  # fmt: skip
 
 # Tell one value of a frame from another, in the order in which a reader takes them in.

@@ -21,8 +21,8 @@ def answer(f):
     if walk.subject(f) == "Estimate":
         from impact.did import callaway_santanna
 
-        return f(callaway_santanna.event_study(walk.samples()["regions"]))
-    return f(promises.frozen(walk.samples()["people"]))
+        return f(callaway_santanna.event_study(walk.samples()["regions"], base="universal"))
+    return f(promises.frozen(next(iter(walk.samples_for(f).values()))))
 
 
 each = pytest.mark.parametrize("f", CHECKS, ids=walk.name)

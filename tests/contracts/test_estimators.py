@@ -24,9 +24,14 @@ DESIGNS = walk.functions("Sample")
 
 
 def cases() -> Iterator[Any]:
+    """In the fast lane the quantities of one module, which share their cells, take turns at the samples."""
+    turn: dict[str, int] = {}
     for f in ESTIMATORS:
-        for label in walk.samples_for(f):
-            yield pytest.param(f, label, id=f"{walk.name(f)} on {label}")
+        place = turn[f.__module__] = turn.get(f.__module__, -1) + 1
+        labels = list(walk.samples_for(f))
+        for j, label in enumerate(labels):
+            fast = f.__module__.split(".")[1] != "did" or (j - place) % len(labels) == 0
+            yield pytest.param(f, label, id=f"{walk.name(f)} on {label}", marks=() if fast else pytest.mark.slow)
 
 
 # After every design one estimator of each topic is tried in the fast lane, on every sample; in the slow one all of
@@ -64,9 +69,18 @@ needs_scores = pytest.mark.needs_scores
 
 @pytest.fixture(autouse=True)
 def _what_it_does_not_take(request: pytest.FixtureRequest) -> None:
-    """An estimator without scores may refuse a sample, in a sentence; promises about scores are not its own."""
+    """An estimator without scores may refuse a sample, in a sentence; promises about scores are not its own.
+
+    A panel with gaps any estimator may refuse in a sentence.
+    """
     about = getattr(request.node, "callspec", None)
-    if about is None or "f" not in about.params or scored(f := about.params["f"]):
+    if about is None or "f" not in about.params:
+        return
+    f, label = about.params["f"], about.params.get("label")
+    if label in walk.with_gaps() and (reason := refused(f, walk.samples()[label])):
+        assert len(reason.split()) > 8, "a refusal is a sentence"
+        pytest.skip("refuses panels with gaps in a sentence")
+    if scored(f):
         return
     if request.node.get_closest_marker("needs_scores"):
         pytest.skip("has no scores: simulated coverage takes the place of this promise")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import impact
-from impact import Event, Outcome, Sample, Study, emulate
+from impact import Event, ImpactWarning, Outcome, Sample, Study, emulate
 
 TOPICS = ("matching", "survival", "did", "programmes", "checks")
 
@@ -75,7 +76,7 @@ def people(n: int = 150, seed: int = 0) -> pd.DataFrame:
 
 
 def regions(n: int = 80, periods: int = 5, seed: int = 0) -> pd.DataFrame:
-    """A balanced panel with staggered adoption."""
+    """A balanced panel with staggered adoption, and a mark of whom the programme may reach."""
     r = np.random.default_rng(seed)
     x = r.normal(0, 1, n)
     g = r.choice([3.0, 4.0, np.nan], n, p=[0.3, 0.3, 0.4])
@@ -83,9 +84,11 @@ def regions(n: int = 80, periods: int = 5, seed: int = 0) -> pd.DataFrame:
     since = t[None, :] - g[:, None]
     y = r.normal(0, 1, (n, 1)) + 0.2 * t + 0.1 * t * x[:, None] + np.where(since >= 0, 1 + 0.5 * since, 0)
     y += r.normal(0, 1, (n, periods))
+    urban = np.repeat(np.arange(n) % 2, periods)
     return pd.DataFrame(
         {"region": np.repeat(np.arange(n), periods), "quarter": np.tile(t, n), "start": np.repeat(g, periods),
-         "deprivation": np.repeat(x, periods), "rate": y.ravel(), "weight": np.repeat(r.uniform(0.5, 2, n), periods)}
+         "urban": urban, "deprivation": np.repeat(x, periods),
+         "rate": y.ravel(), "weight": np.repeat(r.uniform(0.5, 2, n), periods)}
     )  # fmt: skip
 
 
@@ -111,6 +114,7 @@ PANEL = Study(
     covariates=("deprivation",),
     outcomes=Outcome("rate", "unemployment rate"),
 )
+PARTLY = PANEL.revise(covariates=("urban", "deprivation"))
 
 
 @cache
@@ -124,10 +128,34 @@ def samples() -> dict[str, Sample]:
         "people, comparison group": emulate(TRIAL.revise(estimand="ATC"), people(seed=4)),
         "regions": emulate(PANEL, regions()),
         "regions, sampling weights": emulate(PANEL.revise(weights="weight"), regions(seed=1)),
+        "affected regions": emulate(PARTLY, regions(160)),
+        "affected regions, sampling weights": emulate(PARTLY.revise(weights="weight"), regions(160, seed=1)),
+        **with_gaps(),
     }
 
 
+@cache
+def with_gaps() -> dict[str, Sample]:
+    """Panels in which not every unit is seen in every period; an estimator may refuse them, in a sentence."""
+    kept, clerks = PANEL.revise(missing="keep"), regions(400, seed=3)
+    whole, one = regions(seed=2), clerks["quarter"] == 1 + clerks["region"] % 5
+    lost = np.random.default_rng(4).random(len(whole)) < 0.1
+    lost_partly = np.random.default_rng(5).random(2 * len(whole)) < 0.05
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImpactWarning)  # that units are not always seen is what they are for
+        return {
+            "regions, with gaps": emulate(kept, whole[~lost]),
+            "regions, each seen once": emulate(kept, clerks[one]),
+            "affected regions, with gaps": emulate(PARTLY.revise(missing="keep"), regions(160, seed=2)[~lost_partly]),
+        }
+
+
+def staggered(f: Callable[..., Any]) -> bool:
+    """Whether units adopt at different times: in all of did, and in checks that say so of the sample they take."""
+    return f.__module__.split(".")[1] == "did" or "With ``adoption``" in (f.__doc__ or "")
+
+
 def samples_for(f: Callable[..., Any]) -> dict[str, Sample]:
-    """Estimators of differences over time ask for regions, the others for people."""
-    stem = "regions" if f.__module__.split(".")[1] == "did" else "people"
+    """Estimators of differences over time, and checks of them, ask for regions, the others for people."""
+    stem = "affected regions" if takes(f, "affected") else "regions" if staggered(f) else "people"
     return {k: s for k, s in samples().items() if k.startswith(stem)}

@@ -25,7 +25,7 @@ def functions(staggered: bool) -> list[Function]:
     found = [f for k in ("Sample", "Estimate", "Check") for f in walk.functions(k)]
     return [
         asking(f, QUICK) for f in found
-        if walk.subject(f) == "Sample" and (f.__module__.split(".")[1] == "did") == staggered
+        if walk.subject(f) == "Sample" and walk.staggered(f) == staggered
     ]  # fmt: skip
 
 

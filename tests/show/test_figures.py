@@ -212,7 +212,7 @@ def test_series_differ_in_line_and_marker_as_well_as_in_colour():
 
 
 def test_what_cannot_be_drawn_is_said():
-    with pytest.raises(ValueError, match="none of points, path, steps, love, overlap: use one"):
+    with pytest.raises(ValueError, match="none of points, path, steps, love, overlap, weighed: use one"):
         figures.draw(balance(2), "pie")
     with pytest.raises(
         KeyError, match="needs `score_low`, `score_high`, `treated`, `comparison`, which the frame lacks"
