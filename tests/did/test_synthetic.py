@@ -253,6 +253,9 @@ def test_what_is_not_possible_is_refused_in_words():
         synthetic.att(sample_of(areas(n=3, treated=1)))
     with pytest.raises(ValueError, match="never treated"):
         synthetic.att(sample_of(areas(n=8, treated=4, late=3)))
+    with pytest.raises(ValueError, match="one period before for the 3 units first treated in 2"):
+        synthetic.att(sample_of(areas(start=2)))
+    assert np.isfinite(synthetic.att(sample_of(areas(start=2)), method="did").std_error).all()
     with pytest.warns(ImpactWarning), pytest.raises(ValueError, match="not seen in every period"):
         hole = areas()
         hole.loc[3, "rate_2"] = np.nan
