@@ -36,13 +36,14 @@ def periods_of(sample: Sample, outcome: Outcome) -> tuple[Array, list[str]]:
     if np.allclose(steps, steps[0]):
         return periods, []
     usual = float(np.min(steps))
-    wide = np.flatnonzero(steps > 1.5 * usual)
+    wide = np.flatnonzero(steps > usual * (1 + 1e-8))
     if np.allclose(steps / usual, np.round(steps / usual)):
         absent = [p for j in wide for p in np.arange(periods[j] + usual, periods[j + 1] - usual / 2, usual)]
         which = f"{len(absent)} periods in between were not observed ({_some(absent)})"
         which = which if len(absent) > 1 else f"the period {absent[0]:g} was not observed"
     else:
-        which = f"{len(wide)} of {len(steps)} gaps are wider than the narrowest, of {usual:g}"
+        verb = "is" if len(wide) == 1 else "are"
+        which = f"{len(wide)} of {len(steps)} gaps {verb} wider than the narrowest, of {usual:g}"
     return periods, [
         f"The periods of `{outcome.name}` are not evenly spaced: {which}. Time since adoption is counted in the "
         "periods' own numbers, an effect at a time rests on the groups observed then, and a change over a wide gap "

@@ -5,9 +5,9 @@ not yet treated. "door" is from a table to a sample, with one row a unit, and "l
 others are whole, the door and what follows: "effects" by group and period with their errors, "event" the event study,
 "band" the effects with a band that covers all of them, "never" against units never treated, "plain" without covariates,
 "gaps" with a twentieth of the observations missing and "levels" the same following nobody. CPU seconds of the first
-call of a process, with what it imports, and the best of those after it; megabytes at the peak above what the table and the
-libraries take, and in all. Each call at each size has a process of its own. diff-diff takes part where it is installed.
-Nothing here is a test: times are those of the machine and of what else runs on it. One thread of BLAS.
+call of a process, with what it imports, and the best of those after it; megabytes at the peak above what the table and
+the libraries take, and in all. Each call at each size has a process of its own. diff-diff takes part where it is
+installed. Nothing here is a test: times are those of the machine and of what else runs on it. One thread of BLAS.
 """
 
 from __future__ import annotations

@@ -230,13 +230,9 @@ def test_nobody_seen_on_both_sides():
         did.att_gt(sample_of(table))
 
 
-def test_periods_must_be_even_and_more_than_one():
-    table = offices().rename(columns={"placed_6": "placed_8"})
-    uneven = Outcome("placed_{}", periods=[1, 2, 3, 4, 5, 8])
-    with pytest.raises(ValueError, match=r"The 6 periods of `placed` are not evenly spaced \(1 of 5 gaps differ"):
-        did.att_gt(sample_of(table, outcomes=uneven))
+def test_there_must_be_two_periods():
     with pytest.raises(ValueError, match="seen in 1 period"):
-        did.att_gt(sample_of(table, outcomes=Outcome("placed_{}", periods=[4])))
+        did.att_gt(sample_of(offices(), outcomes=Outcome("placed_{}", periods=[4])))
 
 
 def test_studies_without_adoption_are_refused():
@@ -252,6 +248,8 @@ def test_options_are_refused_in_words():
         did.att(sample, method="matching")
     with pytest.raises(ValueError, match="`comparison` is one of 'not_yet' or 'never'"):
         did.att(sample, comparison="notyettreated")
+    with pytest.raises(ValueError, match="`unbalanced` is one of 'changes' or 'levels', not 'drop'"):
+        did.att(sample, unbalanced="drop")
     with pytest.raises(ValueError, match="`base` is one of"):
         did.att_gt(sample, base="long")
     with pytest.raises(ValueError, match="`anticipation` is -1, and is a number of at least 0"):
@@ -269,14 +267,14 @@ def test_small_groups_are_pointed_out():
     assert any(n.startswith("1 of 3 adoption groups (`start` 6) have fewer than 10 units") for n in notes)
 
 
-def test_a_group_that_covariates_single_out_is_refused_by_name():
+def test_a_group_that_covariates_single_out_is_left_out_by_name():
     table = offices()
     table["need"] = np.where(table["start"] == 4, 9 + table["need"], table["need"])
-    with pytest.raises(
-        ValueError, match=r"in period 2 for the \d+ units first treated in 4 cannot be estimated.*method='reg'"
-    ):
-        did.att(sample_of(table, covariates="need"))
-    assert len(did.att(sample_of(table, covariates="need"), method="reg").value) == 1
+    with pytest.warns(ImpactWarning, match=r"is given for the \d+ units first treated in 4 in periods .*method='reg'"):
+        found = did.by_group(sample_of(table, covariates="need"))
+    assert list(found.index["adoption_group"]) == [3, 6]
+    assert any("nothing is known of those first treated in 4" in note for note in found.notes)
+    assert len(did.by_group(sample_of(table, covariates="need"), method="reg").value) == 3
 
 
 def test_units_certain_of_their_arm_are_pointed_out():

@@ -7,6 +7,7 @@ by G / (G - 1), G the independent units: here 500 / 499.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -81,6 +82,21 @@ YEARS = {
     ('never', 'universal'): ([2004, 2005, 2006, 2007], [-0.0145296683, -0.0764218817, -0.0461757298, -0.0395821512], [0.0221291572, 0.0286713142, 0.0212107192, 0.012929872]),
     ('not_yet', 'varying'): ([2004, 2005, 2006, 2007], [-0.0211830535, -0.0816031859, -0.040290141, -0.0395821512], [0.0216482077, 0.0283415411, 0.0192634787, 0.012929872]),
 }
+# Following nobody: each observation a unit of its own (doubly robust, lpop), and 200 of 2,500 rows missing (no covariates).
+LEVELS = {
+    'repeated cross-sections': (
+        [-0.0145296683, -0.0764218817, -0.1404483368, -0.1069038981, -0.0004721461, -0.0062025246, 0.0009605737, -0.0412938656, 0.0267277962, -0.0045765708, -0.0284474872, -0.028781361],
+        [0.0897357692, 0.0924330883, 0.0954476312, 0.0890462695, 0.0996127779, 0.0942345372, 0.0935518611, 0.0927697341, 0.0763619364, 0.0764327436, 0.0770510897, 0.0790590994],
+        [-0.0417517721, -0.0803539498, -0.0328195972, -0.0441773578],
+        [0.0460317505, 0.0513919967, 0.0571275667, 0.049033873],
+    ),
+    'unbalanced': (
+        [-0.2379147727, 0.0581473456, -0.1383291834, -0.1199181157, 0.0900326318, -0.0880980424, -0.1412931561, -0.1212658106, 0.0544583558, -0.0459118049, 0.0131808198, -0.0303255784],
+        [0.1923438132, 0.1256391923, 0.1504531987, 0.0723071097, 0.0689580498, 0.0566937326, 0.0988603676, 0.093291324, 0.0588130645, 0.0485347559, 0.0533978038, 0.0744048601],
+        [-0.0798464054, -0.0987526686, -0.0597586583, -0.0947061658],
+        [0.0463389585, 0.0592352365, 0.0543438521, 0.0701877667],
+    ),
+}
 # fmt: on
 
 WALD = {("never", "dr", "varying"): (6.84182498166, 0.23267), ("not_yet", "dr", "universal"): (6.865542101229, 0.23083)}
@@ -90,20 +106,29 @@ def robust(estimate):
     return np.sqrt((estimate.scores**2).sum(axis=0))
 
 
-@pytest.fixture(scope="module")
-def counties():
+def reference(name):
     beside = Path(__file__).resolve().parents[3] / "shared" / "reference"
-    file = Path(os.environ.get("IMPACT_REFERENCE", beside)) / "data" / "mpdta.csv"
+    file = Path(os.environ.get("IMPACT_REFERENCE", beside)) / name
     if not file.exists():
         pytest.skip("the data set mpdta is not at hand: set IMPACT_REFERENCE to the reference folder")
-    table = pd.read_csv(file).rename(columns={"first.treat": "first"})
-    return table.assign(size=np.exp(table["lpop"]))
+    return file
 
 
-def sample_of(counties, covariates, weighted=False):
+def read(name):
+    table = pd.read_csv(reference(f"data/{name}.csv")).rename(columns={"first.treat": "first"})
+    return table.assign(size=np.exp(table["lpop"]), row=np.arange(len(table)))
+
+
+@pytest.fixture(scope="module")
+def counties():
+    return read("mpdta")
+
+
+def sample_of(counties, covariates, weighted=False, unit="countyreal", missing="error"):
     study = Study(
         title="Minimum wages and teenage employment",
-        unit="countyreal",
+        unit=unit,
+        missing=missing,
         period="year",
         adoption="first",
         never=0,
@@ -163,3 +188,118 @@ def test_pretest(counties, comparison, method, base):
     wald, p = WALD[comparison, method, base]
     np.testing.assert_allclose(before["wald"] * 500 / 499, wald, rtol=1e-6)
     np.testing.assert_allclose(stats.chi2.sf(wald, before["df"]), p, atol=1e-5)
+
+
+# ---- every specification of the reference, where it is at hand --------------------------------
+
+
+def at_level(name, counties):
+    """The sample of a case that follows nobody."""
+    if name == "unbalanced":
+        return sample_of(read("mpdta_unbalanced"), "none", missing="keep")
+    return sample_of(counties, "lpop", unit="row", missing="keep")
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_following_nobody(counties, name):
+    """R's error of the doubly robust levels has a sign wrong, see below: it differs by 0.1 per cent at most."""
+    sample = at_level(name, counties)
+    value, se, overall, overall_se = LEVELS[name]
+    options = {"comparison": "never", "unbalanced": "levels"}
+    tolerance = 1e-6 if name == "unbalanced" else 1.1e-3
+    found = did.att_gt(sample, **options)
+    np.testing.assert_allclose(found.value, value, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(robust(found), se, rtol=tolerance)
+    for average, v, s in zip(("simple", "event", "group", "period"), overall, overall_se, strict=True):
+        one = did.att(sample, average=average, **options)
+        np.testing.assert_allclose(one.value, v, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(robust(one), s, rtol=tolerance)
+
+
+def test_where_our_error_of_levels_differs_from_rs_it_is_the_derivative(counties, monkeypatch):
+    """R's ``drdid_rc`` adds the error of the regressions before treatment where the estimate subtracts them.
+
+    With that sign turned, errors are R's to 1e-6; without, they are the derivatives of the estimate, as the test of
+    scores in tests/core shows.
+    """
+    from impact.core import cross_sections
+
+    right = cross_sections._Sum
+
+    class AsInR(right):
+        def _turned(self, fit, v, sign, wanted):
+            if sign == wanted:
+                self.scores += 2 * sign * fit.carry(fit.design.T @ (v / v.sum()))
+
+        def add(self, sign, v, fit=None):
+            super().add(sign, v, fit)
+            if fit is not None:
+                self._turned(fit, v, sign, -1.0)
+
+        def against(self, sign, others, d, chance, fit):
+            super().against(sign, others, d, chance, fit)
+            if fit is not None:
+                v = others * cross_sections.ratios(chance, False, d)[0]
+                self._turned(fit, v, sign, 1.0)
+
+    monkeypatch.setattr(cross_sections, "_Sum", AsInR)
+    sample = at_level("repeated cross-sections", counties)
+    value, se, _, overall_se = LEVELS["repeated cross-sections"]
+    found = did.att_gt(sample, comparison="never")
+    np.testing.assert_allclose(found.value, value, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(robust(found), se, rtol=1e-6)
+    np.testing.assert_allclose(robust(did.att(sample, comparison="never", average="simple")), overall_se[0], rtol=1e-6)
+
+
+def specifications():
+    """Comparison, method, covariates and base of R's 19 specifications; the others are of two-way regressions."""
+    for comparison in ("never", "not_yet"):
+        for method, covariates in (("dr", "none"), ("dr", "lpop"), ("ipw", "lpop"), ("reg", "lpop")):
+            for base in ("varying", "universal"):
+                yield comparison, method, covariates, base, ""
+    yield "never", "dr", "lpop", "varying", "|weights=exp(lpop)"
+    yield "never", "dr", "lpop", "varying", "|repeated_cross_section"
+    yield "never", "dr", "none", "varying", "|unbalanced"
+
+
+@pytest.mark.parametrize(("comparison", "method", "covariates", "base", "more"), list(specifications()))
+def test_every_specification_and_aggregation(counties, comparison, method, covariates, base, more):
+    """Values to 1e-6 and errors to 1e-4, and the Wald statistic of the effects before adoption."""
+    key = f"{comparison.replace('_', '')}treated|{method}|{covariates}|{base}{more}"
+    figures = json.loads(reference("did_mpdta.json").read_text())[key]
+    named = {"|unbalanced": "unbalanced", "|repeated_cross_section": "repeated cross-sections"}
+    weighted = more.startswith("|weights")
+    sample = at_level(named[more], counties) if more in named else sample_of(counties, covariates, weighted)
+    options = {"method": method, "comparison": comparison, "unbalanced": "levels"}
+    cells = did.att_gt(sample, base=base, **options)
+    compared = [
+        (
+            cells,
+            ["adoption_group", "time"],
+            list(zip(figures["group"], figures["time"], strict=True)),
+            figures["att"],
+            figures["se"],
+        )
+    ]
+    for name, estimate, label in (
+        ("dynamic", did.event_study(sample, base=base, **options), "time"),
+        ("dynamic_balance1", did.event_study(sample, base=base, balance=1, **options), "time"),
+        ("group.1", did.by_group(sample, **options), "adoption_group"),
+        ("calendar", did.by_period(sample, **options), "time"),
+    ):
+        part = figures[name]
+        compared.append((estimate, [label], [(a,) for a in part["at"]], part["est"], part["se"]))
+    for average, name in (("simple", "simple"), ("event", "dynamic"), ("group", "group.1"), ("period", "calendar")):
+        one = did.att(sample, average=average, **options)
+        compared.append((one, [], [()], [figures[name]["overall"]], [figures[name]["overall_se"]]))
+    for estimate, labels, at, values, errors in compared:
+        mine = list(estimate.index[labels].itertuples(index=False, name=None)) if labels else [()]
+        kept = [(a, v, s) for a, v, s in zip(at, values, errors, strict=True) if s is not None]
+        assert [a for a, _, _ in kept] == mine
+        np.testing.assert_allclose(estimate.value, [v for _, v, _ in kept], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(robust(estimate), [s for _, _, s in kept], rtol=0, atol=1e-4)
+        exact = 1e-6 if "cross" not in more else 1.1e-3  # of the error itself; see above for the exception
+        np.testing.assert_allclose(robust(estimate), [s for _, _, s in kept], rtol=exact)
+    before = cells.where("time < adoption_group")
+    wald = before.value @ np.linalg.solve(before.scores.T @ before.scores, before.value)
+    np.testing.assert_allclose(wald, figures["wald"], rtol=1e-6 if "cross" not in more else 5e-3)
