@@ -11,7 +11,7 @@ import pytest
 
 from impact import Outcome, Study, emulate
 from impact.core import fieller
-from impact.did import callaway_santanna
+from impact.did import callaway_santanna, extended, imputation, stacked, sun_abraham, synthetic, two_by_two, two_way
 from impact.did.decomposition import EFFECT, OF_ITSELF, OF_TOTAL, decompose
 from tests.contracts import promises
 
@@ -70,6 +70,34 @@ def test_the_level_without_the_programme_is_the_observed_one_less_the_effect(ave
     effects = found.part(EFFECT).value
     np.testing.assert_allclose(found.part(OF_ITSELF).value, 100 * effects / (seen - effects), rtol=1e-8)
     np.testing.assert_allclose(found.part(OF_TOTAL).value, 100 * effects / (seen - effects)[-1], rtol=1e-8)
+
+
+@pytest.mark.parametrize("module", [two_way, imputation, extended, sun_abraham, stacked, two_by_two])
+def test_every_linear_estimator_decomposes(module):
+    """One adoption group without covariates: the level without the programme is the mean seen, less the effect."""
+    table = areas().assign(start=lambda t: t["start"].replace(5.0, 3.0))
+    found = decompose(sample_of(table), total="broad", parts=PARTS, estimator=module.att)
+    alone = module.att(sample_of(table), outcome=[*PARTS, "broad"])
+    effects = found.part(EFFECT).value
+    np.testing.assert_allclose(effects, alone.value, rtol=1e-8)
+    assert effects[0] + effects[1] == pytest.approx(effects[2], rel=1e-8)
+    after = table[(table["start"] == 3) & (table["year"] >= 3)]
+    seen = np.array([after[name].mean() for name in (*PARTS, "broad")])
+    np.testing.assert_allclose(found.part(OF_ITSELF).value, 100 * effects / (seen - effects), rtol=1e-6)
+
+
+def test_synthetic_control_weighs_each_outcome_differently_and_is_refused():
+    estimator = partial(synthetic.att, draws=20)
+    with pytest.raises(ValueError, match="it weighs units or periods differently for each outcome"):
+        decompose(sample_of(), total="broad", parts=PARTS, estimator=estimator)
+
+
+def test_units_with_gaps_are_kept_where_the_study_keeps_them():
+    table = areas()
+    table = table[np.random.default_rng(0).random(len(table)) > 0.05]
+    found = decompose(sample_of(table, missing="keep"), total="broad", parts=PARTS)
+    *parts, total = found.part(OF_TOTAL).value
+    assert sum(parts) == pytest.approx(total, rel=1e-10) and np.isfinite(found.estimate.std_error).all()
 
 
 def test_with_covariates_and_staggered_starts_the_level_is_that_of_an_outcome_without_effect():
