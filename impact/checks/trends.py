@@ -90,7 +90,7 @@ def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0
     test = early.test()
     passed, verdict = _judged(early, test, level)
     steady = paths.steady(path, before, anticipation)
-    pretest = Pretest(early.vcov, level, early.df)
+    pretest = Pretest(early.vcov, level, early.joint_df)
     return Check(
         claim,
         table,

@@ -44,7 +44,7 @@ def test_the_reference_is_hotellings():
     before = found.where("time < 0")
     wald = before.value @ np.linalg.inv(before.vcov) @ before.value
     assert 150 < before.df < 199  # of 90 and 110 areas or so
-    p = stats.f.sf(wald * (before.df - 2) / (3 * before.df), 3, before.df - 2)
+    p = stats.f.sf(wald * (before.joint_df - 2) / (3 * before.joint_df), 3, before.joint_df - 2)
     assert f"p = {p:.3f}" in parallel_trends(found).reason
 
 
