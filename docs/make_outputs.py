@@ -1,4 +1,4 @@
-"""Run the Python of the pages on designs, effects and checks, and write what it prints: `python docs/make_outputs.py`.
+"""Run the Python of the pages on methods and write what it prints: `python docs/make_outputs.py`.
 
 With the names of some pages, these only. A block of Python followed by a block of text is an example and its
 output. Every page starts from the names that the first block of docs/designs/README.md makes, so that all of them
@@ -19,7 +19,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 INDEX = HERE / "designs" / "README.md"
-PAGES = sorted([*HERE.glob("designs/*.md"), HERE / "effects.md", HERE / "checks.md"])
+ALONE = [HERE / f"{name}.md" for name in ("effects", "checks", "did")]
+PAGES = sorted([*HERE.glob("designs/*.md"), *HERE.glob("did/*.md"), *ALONE])
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<text>.*?)```\n)?", flags=re.S)
 WIDTH = 110
 

@@ -1,4 +1,4 @@
-"""Draw the pictures of the pages on designs, effects and checks: `python docs/make_pictures.py`.
+"""Draw the pictures of the pages on methods: `python docs/make_pictures.py`.
 
 With the names of some pictures, these only. Love plots, estimates and checks draw themselves. What only a page
 needs, such as which pairs were made, is drawn here. Arms differ in marker and lightness as well as in colour, so
@@ -24,9 +24,29 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from impact import Check, Estimate, Outcome, Sample, Study, emulate, stack
-from impact.checks import balance, leave_out, omitted_variable, overlap, placebo, rehearsal, rosenbaum, ties
+from impact.checks import (  # fmt: skip
+    balance,
+    honest_trends,
+    leave_out,
+    omitted_variable,
+    overlap,
+    placebo,
+    rehearsal,
+    rosenbaum,
+    ties,
+)
 from impact.checks import several as arms_alike
-from impact.datasets import helsinki
+from impact.datasets import helsinki, regions
+from impact.did import (  # fmt: skip
+    callaway_santanna,
+    decomposition,
+    extended,
+    few_treated,
+    imputation,
+    stacked,
+    sun_abraham,
+    two_way,
+)
 from impact.matching import (  # fmt: skip
     abadie_imbens,
     cardinality,
@@ -595,6 +615,104 @@ def picture_rehearsal() -> Figure:
     axes.text(1.03, 0.75, "covers", transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
     axes.set_xlabel("bias, and spread of the estimates either way (dollars)", loc="right")
     return figure
+
+
+# ---- difference in differences ------------------------------------------------------------------
+
+
+@cache
+def laws() -> Sample:
+    """Fifty states, of which some adopted castle-doctrine laws, weighted by population."""
+    from causaldata import castle
+
+    states = castle.load_pandas().data
+    adopted = states["sid"].map(states[states["post"] == 1].groupby("sid")["year"].min())
+    study = Study(
+        title="Castle-doctrine laws and homicide", unit="sid", period="year", adoption="adopted", weights="popwt",
+        outcomes=Outcome("log_homicide", "log homicide", per="year"),
+    )  # fmt: skip
+    return emulate(study, states.assign(adopted=adopted, log_homicide=np.log(states["homicide"])))
+
+
+@cache
+def trials() -> tuple[Sample, Any]:
+    """The simulated regional trials, 2014 to 2018, and the tables of their places."""
+    found = regions(seed=1)
+    months = found.months[(found.months["month"] >= "2014") & (found.months["month"] < "2019")]
+    study = Study(
+        title="Regional trials", unit="municipality", period="month", adoption="adoption", cluster="area",
+        outcomes=[Outcome("broad", "broad unemployment"), Outcome("open", "open unemployment"),
+                  Outcome("services", "services"), Outcome("log_cost", "total cost", per="month")],
+    )  # fmt: skip
+    return emulate(study, months), found
+
+
+def picture_did_paths() -> Figure:
+    s = laws()
+    paths = {
+        "two-way": two_way.event_study(s, leads=5, lags=3),
+        "Callaway and Sant'Anna": callaway_santanna.event_study(s, base="universal"),
+        "Sun and Abraham": sun_abraham.event_study(s),
+        "imputation": imputation.event_study(s),
+    }
+    figure, (axes,) = sheet(3.0)
+    axes.axhline(0, color=QUIET, lw=1)
+    axes.axvline(-0.5, color=QUIET, lw=1, ls=(0, (3, 2)))
+    for k, (name, path) in enumerate(paths.items()):
+        t = path.where("time >= -5 and time <= 3").tidy()
+        axes.errorbar(t["time"] + 0.16 * (k - 1.5), t["estimate"], yerr=t["conf_high"] - t["estimate"], ms=3.6,
+                      fmt=canvas.MARKERS[k], color=COLOURS[k], capsize=1.5, lw=1, label=name)  # fmt: skip
+    axes.set_xlabel("years since adoption")
+    axes.set_ylabel("effect on log homicide")
+    figure.legend(loc="outside upper left", ncols=2, frameon=False)
+    return figure
+
+
+def picture_did_estimators() -> Figure:
+    s = laws()
+    return drawn(named(**{
+        "two-way": two_way.att(s),
+        "imputation": imputation.att(s),
+        "Sun and Abraham": sun_abraham.att(s),
+        "Callaway and Sant'Anna": callaway_santanna.att(s),
+        "extended, never treated": extended.att(s, comparison="never"),
+        "stacked": stacked.att(s, pre=3, post=1),
+    }))  # fmt: skip
+
+
+def picture_did_few() -> Figure:
+    s, places = trials()
+    people = places.municipalities[["municipality", "population"]]
+    found = few_treated.compare(s, outcome="log_cost", neighbours=places.neighbours, population=people, aim=-10).table
+    figure, (axes,) = sheet(2.4)
+    at = -np.arange(len(found))
+    valid = found["valid"].astype(str).str.startswith("yes").to_numpy()
+    for mine, look, name in ((valid, {"fmt": "o", "color": BLUE}, "valid here"),
+                             (~valid, {"fmt": "s", "color": ORANGE, "mfc": "white"}, "not valid here")):  # fmt: skip
+        part = found[mine]
+        reach = [part["estimate"] - part["conf_low"], part["conf_high"] - part["estimate"]]
+        axes.errorbar(part["estimate"], at[mine], xerr=reach, ms=4.5, capsize=2, label=name, **look)
+    axes.axvline(0, color=QUIET, lw=1)
+    axes.axvline(-10, color=BLACK, lw=1, ls=(0, (3, 2)))
+    axes.text(-9.8, at[-1] - 0.75, "the aim", fontsize=8.5)
+    axes.set_yticks(at, list(found["method"]))
+    axes.set_ylim(at[-1] - 0.9, 0.7)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("effect on total cost (per cent)", loc="right")
+    figure.legend(loc="outside upper left", ncols=2, frameon=False)
+    return figure
+
+
+def picture_did_parts() -> Figure:
+    found = decomposition.decompose(trials()[0], total="broad", parts=["open", "services"], estimator=two_way.att)
+    figure = Figure()
+    found.plot(ax=figure)
+    return figure
+
+
+def picture_did_honest() -> Figure:
+    path = callaway_santanna.event_study(laws(), base="universal").where("time >= -5 and time <= 3")
+    return drawn(honest_trends.honest_trends(path))
 
 
 PICTURES: dict[str, Callable[[], Figure]] = {

@@ -61,6 +61,15 @@ def test_every_estimator_and_check_is_named(option):
             assert re.search(rf"`[^`]*\b{name}\b", page) and re.search(rf"`{module}\.", page), f"{module}.{name}"
 
 
+def test_every_estimator_of_differences_is_in_the_guide_and_on_a_page_with_an_example():
+    guide, pages = text(DOCS / "did.md"), "".join(text(p) for p in DOCS.glob("did/*.md"))
+    found = [walk.name(f).split(".") for kind in ("Estimate", "Check") for f in walk.functions(kind)]
+    for _, module, name in (f for f in found if f[0] == "did"):
+        assert re.search(rf"`{module}\b", guide), f"docs/did.md does not name {module}"
+        assert re.search(rf"^[^`\n]*\b{module}\.\w+\(", pages, flags=re.M), f"no example of {module}"
+        assert re.search(rf"`[^`]*\b{name}\b", guide + pages), f"{module}.{name}"
+
+
 def test_every_option_of_a_design_is_on_its_page():
     for design in walk.functions("Sample"):
         _, module, name = walk.name(design).split(".")

@@ -12,6 +12,7 @@ from impact.checks import over_time, verdicts
 from impact.checks.over_time import Estimator, Subject
 from impact.estimate import Estimate
 from impact.sample import Sample
+from impact.show import digits
 from impact.show.words import counted, listing
 
 Array = np.ndarray
@@ -83,7 +84,7 @@ def leave_one_area_out(
     table.insert(0, "outcome", subject.words)
     conclusions = table.pop("conclusion")
     passed, reason = _judged(table, conclusions, len(areas), level, whole.percent)
-    lost = int(conclusions.isna().sum())
+    lost = int(conclusions[1:].isna().sum())
     if lost:
         notes.append(f"In {lost} of {len(table) - 1} rows there is no answer: too little is left to estimate from.")
     return Check(
@@ -105,7 +106,9 @@ def _areas(subject: Subject) -> tuple[list[_Part], list[str]]:
     """The clusters with units that the effect rests on; none of them, with a note, where they are too many."""
     sample = subject.sample
     treated = subject.live & np.isin(subject.first, subject.groups)
-    codes = np.unique(sample.cluster[treated])
+    named = sample.study.cluster is not None  # a design may have put units into sets, which are no areas
+    member = sample.cluster if named else pd.factorize(sample.unit)[0]
+    codes = np.unique(member[treated])
     what = f"`{sample.study.cluster or sample.study.unit}`"
     if len(codes) > MOST:
         many = (
@@ -117,9 +120,8 @@ def _areas(subject: Subject) -> tuple[list[_Part], list[str]]:
             f"{counted(len(codes), 'treated area')} ({what}) with units seen before and after adoption: nothing is "
             "left without it; name a finer `cluster`, or add areas."
         )
-    unnamed = sample.study.cluster is None
     said = ["Each row differs from the first by one unit: name areas as the study's `cluster` if units are persons."]
-    return [_Part(_name(sample, sample.cluster == c, treated), sample.cluster == c) for c in codes], said * unnamed
+    return [_Part(_name(sample, member == c, treated), member == c) for c in codes], said * (not named)
 
 
 def _name(sample: Sample, member: Array, treated: Array) -> str:
@@ -170,7 +172,8 @@ def _judged(
     parts = listing([f"each of {areas} areas"] * bool(areas) + [f"each of {groups} adoption groups"] * bool(groups))
     values, at = table["estimate"][1:], f"{100 * (1 - level):g}% interval"
     by, unit = (100.0, " percentage points") if percent else (1.0, "")
-    span = f"Without {parts} in turn the effect goes from {by * values.min():.3g} to {by * values.max():.3g}{unit}"
+    low, high = (digits.plain(by * v) for v in (values.min(), values.max()))
+    span = f"Without {parts} in turn the effect goes from {low} to {high}{unit}"
     other = conclusions[1:][conclusions[1:].notna() & (conclusions[1:] != conclusions[0])]
     if len(other):
         turns = listing(f"{counted(int(n), 'time')} {word}" for word, n in other.value_counts().items())

@@ -13,6 +13,7 @@ from impact.core import arguments, reversion
 from impact.core.reversion import Rule, Windows
 from impact.estimate import Estimate
 from impact.sample import Sample
+from impact.show import digits
 from impact.show.words import counted
 from impact.stacking import stack
 
@@ -21,7 +22,6 @@ Array = np.ndarray
 REFERENCES = ("daw2018", "ashenfelter1978")
 TERMS = (
     "recent change, treated less others",
-    "what follows per unit of it",
     "effect expected from mean reversion",
     "effect found",
     "effect less mean reversion",
@@ -84,7 +84,7 @@ def mean_reversion(
     Returns
     -------
     Check
-        With the recent change, what follows it, the effect expected from it, the effect found, and their difference.
+        With the recent change, the effect expected from it, the effect found, and their difference.
 
     Raises
     ------
@@ -113,49 +113,67 @@ def mean_reversion(
     followed = {g: s for g, s in dates.items() if s >= windows.history and s + windows.horizon <= len(periods)}
     parts = _parts(subject, y, look, windows, followed, fictitious, estimator)
     both = stack(*parts)
-    expected = both.transform(lambda v: np.array([v[0] * v[1]]), outcome=subject.words, term=TERMS[2])
+    expected = both.transform(lambda v: np.array([v[0] * v[1]]), outcome=subject.words, term=TERMS[1])
     whole = both.transform(
-        lambda v: np.array([v[1], v[0], v[0] * v[1], v[2], v[2] - v[0] * v[1]]), outcome=subject.words, term=list(TERMS)
+        lambda v: np.array([v[1], v[0] * v[1], v[2], v[2] - v[0] * v[1]]), outcome=subject.words, term=list(TERMS)
     )
     table = whole.tidy(1 - level)
-    low, high = (end[2:3] for end in whole.interval(1 - level))
+    low, high = (end[1:2] for end in whole.interval(1 - level))
     percent = over_time.is_share(y)
     passed, reason = verdicts.judged(
         [expected], low, high, level=level, margin=margin, what="effect expected from mean reversion", percent=percent
     )
-    lost = int((subject.live & ~np.isin(subject.first, list(followed)) & ~never).sum())
-    notes = [
-        f"The rule of selection sees {windows.history} periods before a date; the change is followed for "
-        f"{windows.horizon}, from the mean of {windows.baseline} before; {counted(len(fictitious), 'fictitious date')} "
-        f"among {counted(int(never.sum()), 'unit')} never treated.",
-        *[f"{counted(lost, 'treated unit')} are left out, for want of periods before or after adoption."] * bool(lost),
-    ]
     return Check(
         claim,
         table,
         passed,
-        reason=reason,
+        reason=f"{reason} {_left(whole, percent)}",
         percent=percent,
-        options={"ylabel": f"effect on {subject.words}"},
+        options={"ylabel": f"change of {subject.words}"},
         references=REFERENCES,
-        notes=tuple(dict.fromkeys((*notes, *parts[-1].notes))),
+        notes=tuple(dict.fromkeys((*_notes(subject, windows, fictitious, followed, parts[0]), *parts[-1].notes))),
     )
+
+
+def _left(whole: Estimate, percent: bool) -> str:
+    """What was found, what of it was to be expected, and what is left, in words."""
+    by, unit = (100.0, " percentage points") if percent else (1.0, "")
+    _, expected, found, left = (by * whole.value).tolist()
+    low, high = (by * end[3] for end in whole.interval())
+    places = digits.decimals((by * whole.std_error[1:]).tolist(), [left])
+    said = [digits.fixed(v, places) for v in (expected, found, left)]
+    return (
+        f"Mean reversion would show as {said[0]}{unit}, and {said[1]} was found: {said[2]} is left (95% interval "
+        f"{digits.interval(low, high, places)})."
+    )
+
+
+def _notes(
+    subject: Subject, windows: Windows, fictitious: list[int], followed: dict[float, int], slope: Estimate
+) -> list[str]:
+    never = subject.never
+    lost = int((subject.live & ~np.isin(subject.first, list(followed)) & ~never).sum())
+    return [
+        f"The rule of selection sees {windows.history} periods before a date; the change is followed for "
+        f"{windows.horizon}, from the mean of {windows.baseline} before. Per unit of what the rule gives, "
+        f"{digits.fixed(float(slope.value[0]), 3)} followed (standard error {slope.std_error[0]:.3f}), at "
+        f"{counted(len(fictitious), 'date')} before adoption among {counted(int(never.sum()), 'unit')} never treated.",
+        *[f"{counted(lost, 'treated unit')} are left out, for want of periods before or after adoption."] * bool(lost),
+    ]
 
 
 def _windows(
     dates: list[int], count: int, history: int | None, horizon: int | None, baseline: int
 ) -> tuple[Windows, list[int]]:
     """The windows, as asked for or such that they fit, and the fictitious dates that they leave before adoption."""
-    start = min(dates, default=0)
-    ahead = max(1, min(count - max(dates, default=0), start // 3)) if horizon is None else horizon
+    start = min(dates)
+    ahead = max(1, min(count - max(dates), start // 3)) if horizon is None else horizon
     behind = max(2, 2 * (start // 4), baseline) if history is None else history
     return Windows(behind, ahead, baseline), list(range(max(behind, baseline), min(start, count - ahead + 1)))
 
 
 def _why_not(dates: dict[float, int], never: Array, fictitious: list[int], windows: Windows, sample: Sample) -> str:
     """Why nothing can be seen, or an empty text."""
-    if not dates:
-        return "no unit is seen both before and after its adoption; add periods"
     if never.sum() < 3:
         return f"{counted(int(never.sum()), 'unit')} were never treated (`{sample.study.adoption}`); add some"
     if not fictitious:

@@ -9,7 +9,7 @@ import numpy as np
 from impact.check import Check
 from impact.checks import paths
 from impact.core import arguments
-from impact.core.pretest import Pretest
+from impact.core.pretest import Pretest, together
 from impact.estimate import Estimate
 from impact.show import digits
 
@@ -67,7 +67,7 @@ def missed_trend(
     Raises
     ------
     ValueError
-        The estimate is not one path over time; there are no more clusters than effects before adoption.
+        The estimate is not one path over time; there are too few clusters for the effects before adoption.
 
     **References**: roth2022.
 
@@ -99,11 +99,11 @@ def missed_trend(
         lacking = "after adoption" if len(early) else "before adoption"
         reason = f"It cannot be decided: of the {len(age)} effects none {lacking} has an error that could be looked at."
         return Check(claim, path.tidy(1 - level), reason=reason, **about)
-    test = Pretest(path.vcov[np.ix_(early, early)], level, path.df, pretest == "each")
+    test = Pretest(path.vcov[np.ix_(early, early)], level, together(path.dfs[early]), pretest == "each")
     if not test.rest > 0:
         raise ValueError(
-            f"There are {len(early)} effects before adoption and {path.df + 1:.0f} independent clusters, too few to "
-            "test them: choose fewer times by `where`, or make clusters finer."
+            f"There are {len(early)} effects before adoption with {test.df:.0f} degrees of freedom, too few to test "
+            "them jointly: choose fewer times by `where`, or make clusters finer."
         )
     size = test.slope(steady.before, power) if slope is None else float(slope)
     if np.isnan(size):

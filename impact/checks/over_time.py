@@ -48,7 +48,13 @@ class Subject:
                 f"`{asked[0].name}` is a single value for each unit, and a difference in differences needs it before "
                 "and after adoption: give the Outcome its `periods`, or the study the `period` column of a long table."
             )
-        return cls(sample, found[0])
+        subject = cls(sample, found[0])
+        if not len(subject.groups):
+            raise ValueError(
+                f"None of {int(subject.live.sum()):,} units is seen both before and after its adoption "
+                f"(`{sample.study.adoption}`) in `{found[0].name}`: add earlier or later periods."
+            )
+        return subject
 
     @property
     def words(self) -> str:
@@ -134,7 +140,7 @@ def reach(subject: Subject, earlier: Any) -> Reach:
         room = np.array([(periods < g).sum() - 1 for g in groups])
         most = max((k for k in (1, 2, 3) if size[room >= k].sum() >= size.sum() / 2), default=0)
         step = float(np.diff(periods).min(initial=np.inf))
-        steps = tuple(step * k for k in range(1, most + 1)) if len(groups) else ()
+        steps = tuple(step * k for k in range(1, most + 1))
     else:
         steps = _given(earlier)
     last = max(steps, default=0.0)

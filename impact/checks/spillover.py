@@ -10,9 +10,10 @@ import pandas as pd
 from impact import places
 from impact.check import Check
 from impact.checks import over_time, verdicts
-from impact.checks.over_time import Estimator
+from impact.checks.over_time import Estimator, Subject
 from impact.core import arguments
 from impact.sample import Sample
+from impact.show import digits
 from impact.show.words import counted
 
 Array = np.ndarray
@@ -94,7 +95,7 @@ def spillover(
         return Check(claim, references=REFERENCES, **verdicts.nothing(subject.words, why))
     notes: list[str] = []
     link = _links(sample, neighbours, coordinates, nearest, distance, notes)
-    reached = _reached(sample, link)
+    reached = _reached(subject, link)
     never = subject.never & np.isposinf(subject.first)
     near = never & np.isfinite(reached)
     _refuse_empty(near, never, sample)
@@ -121,12 +122,18 @@ def spillover(
         claim,
         table,
         passed,
-        reason=reason,
+        reason=f"{reason} {_moves(moved, error, percent)}",
         percent=percent,
         options={"ylabel": f"effect on {subject.words}"},
         references=REFERENCES,
         notes=tuple(dict.fromkeys((count, *notes, *(n for e in found for n in e.notes)))),
     )
+
+
+def _moves(moved: float, error: float, percent: bool) -> str:
+    by, unit = (100.0, " percentage points") if percent else (1.0, "")
+    places = digits.decimals([by * (error if error > 0 else moved)], [by * moved])
+    return f"Without neighbours the effect on the treated moves by {digits.fixed(by * moved, places)}{unit}."
 
 
 def _links(
@@ -155,13 +162,14 @@ def _links(
     return csr_array((np.ones(near.size, bool), (np.repeat(np.arange(n), k), near.ravel())), shape=(n, n))
 
 
-def _reached(sample: Sample, link: Any) -> Array:
-    """(n,) when the first of the units that a unit lies next to adopted; infinity if none did."""
-    assert sample.adoption is not None
+def _reached(subject: Subject, link: Any) -> Array:
+    """(n,) when the first of the units that a unit lies next to adopted; infinity if none did while observed."""
+    adoption = subject.sample.adoption
+    assert adoption is not None
     start, end = link.nonzero()
-    adopted = np.isfinite(sample.adoption[start]) & (sample.weights[start] > 0)
-    when = np.full(len(sample), np.inf)
-    np.minimum.at(when, end[adopted], sample.adoption[start[adopted]])
+    adopted = (adoption[start] <= subject.periods[-1]) & subject.live[start]
+    when = np.full(len(adoption), np.inf)
+    np.minimum.at(when, end[adopted], adoption[start[adopted]])
     return when
 
 

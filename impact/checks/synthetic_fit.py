@@ -18,6 +18,7 @@ Array = np.ndarray
 REFERENCES = ("abadie2010", "abadie2021")
 METHODS = ("synthetic_did", "synthetic_control", "augmented", "did")
 DRAWS = 200
+_BEYOND = 1e12
 
 
 class _Made(NamedTuple):
@@ -75,15 +76,17 @@ def before(
                  for fits in (made.fits, plain))  # fmt: skip
     sigma = np.array([p.noise for p in made.parts])
     rows = ("root mean squared gap", "the same of the plain mean", "usual change in a period")
-    table = pd.DataFrame({"outcome": made.words, "adoption_group": np.repeat(made.periods[made.panel.starts], 3),
-                          "term": rows * len(sigma), "estimate": np.column_stack([near, far, sigma]).ravel()})  # fmt: skip
+    adopted, three = np.repeat(made.periods[made.panel.starts], 3), np.column_stack([near, far, sigma]).ravel()
+    table = pd.DataFrame(
+        {"outcome": made.words, "adoption_group": adopted, "term": rows * len(sigma), "estimate": three}
+    )
     over = int((np.array(near) > tolerance * sigma).sum())
     single = len(sigma) == 1
     reason = (
-        f"The root mean squared gap is {near[0] / sigma[0] if sigma[0] else np.inf:.2f} times a usual change from period to "
-        f"period; {tolerance:g} is tolerated."
+        f"The root mean squared gap is {near[0] / sigma[0] if sigma[0] else np.inf:.2f} times a usual change from "
+        f"period to period; {tolerance:g} is tolerated."
         if single
-        else f"{over} of {len(sigma)} adoption groups miss by more than {tolerance:g} usual changes from period to period."
+        else f"{over} of {len(sigma)} adoption groups miss by more than {tolerance:g} usual changes in a period."
     )
     least = min(p.before for p in made.parts)
     notes = (f"Over {counted(least, 'period')} before adoption{'' if single else ' or more'}.",)
@@ -145,7 +148,9 @@ def ratio(
     reason = f"The ratio of {counted(larger, 'placebo')} of {count:,} is as large ({tested(p)})."
     if passed is None:
         reason = f"It cannot be decided: with {counted(count, 'placebo')} p is at least {least:.3f}. {reason}"
-    notes = (f"Placebos are drawn among {counted(free, 'comparison cluster')}; the null hypothesis is no effect on anybody.",)
+    notes = (
+        f"Placebos are drawn among {counted(free, 'comparison cluster')}; the null hypothesis is no effect on anybody.",
+    )
     return Check(claim, table, passed, reason, notes=notes, references=REFERENCES,
                  options={"ylabel": "RMSPE after over RMSPE before", "null": None})  # fmt: skip
 
@@ -210,7 +215,8 @@ def earlier(
     reach = stats.t.ppf(1 - level / 2, degrees) * error
     p = float(2 * stats.t.sf(abs(value) / error, degrees)) if error > 0 else float(value == 0)
     table = pd.DataFrame({"outcome": made.words, "term": [f"adoption {back} periods earlier"], "estimate": value,
-                          "std_error": error, "p_value": p, "conf_low": value - reach, "conf_high": value + reach})  # fmt: skip
+                          "std_error": error, "p_value": p, "conf_low": value - reach,
+                          "conf_high": value + reach})  # fmt: skip
     reason = (
         f"The pretended effect differs from zero by more than placebos do ({tested(p)})."
         if p <= level
@@ -307,19 +313,19 @@ def _made(sample: Sample, outcome: str | None, method: str) -> _Made | None:
     never = int((start == len(periods)).sum())
     if never < 2 or never == len(start):
         raise ValueError(
-            f"A synthetic comparison needs units that adopt within the periods of `{asked.name}` and at least two that do "
-            f"not, and of {len(start):,} units {never:,} do not: add units, or periods."
+            f"A synthetic comparison needs units that adopt within the periods of `{asked.name}` and at least two that "
+            f"do not, and of {len(start):,} units {never:,} do not: add units, or periods."
         )
-    panel = synthetic_panel.arranged(
-        y[used], sample.weights[used], sample.cluster[used], start, y[used]
-    )
+    panel = synthetic_panel.arranged(y[used], sample.weights[used], sample.cluster[used], start, y[used])
     parts = synthetic_panel.blocks(panel, method, "exact")
     return _Made(asked.words, periods, panel, parts, synthetic_panel.estimated(panel, parts)[1], sample.unit[used])
 
 
 def _undecided(claim: str, sample: Sample) -> Check:
     table = pd.DataFrame({"outcome": [o.words for o in sample.study.outcomes], "estimate": np.nan})
-    lacks = "`adoption`, which says when each unit was first treated" if sample.adoption is None else "outcome over time"
+    lacks = (
+        "`adoption`, which says when each unit was first treated" if sample.adoption is None else "outcome over time"
+    )
     reason = f"It cannot be decided: the study has no {lacks}: name one in the study."
     return Check(claim, table, reason=reason, references=REFERENCES)
 
@@ -357,5 +363,6 @@ def _ratios(cells: synthetic_panel.Cells, starts: Array) -> Array:
     squared, size = cells.effect**2, cells.size
     parts = [np.sqrt(((squared * side).sum(axis=2) / side.sum(axis=1) * size).sum(axis=1) / size.sum(axis=1))
              for side in (~since, since)]  # fmt: skip
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.array([*parts, parts[1] / parts[0]])
+    early, late = parts
+    exact = np.where(late > 0, _BEYOND, 1.0)  # no gap at all before
+    return np.array([early, late, np.divide(late, early, out=exact, where=early > 0)])

@@ -9,8 +9,8 @@ import numpy as np
 from impact.check import Check
 from impact.checks import paths
 from impact.checks.paths import Steady
-from impact.core import arguments
-from impact.core.pretest import Pretest
+from impact.core import arguments, inference
+from impact.core.pretest import Pretest, together
 from impact.estimate import Estimate
 from impact.show import digits
 from impact.show.words import tested
@@ -23,9 +23,12 @@ POWER = 0.8
 def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0.05) -> Check:
     """Whether the effects before adoption are all zero, and what divergence such a test would have missed.
 
-    The k effects before adoption are tested jointly. With W their Wald statistic and G clusters,
+    The k effects before adoption are tested jointly. With W their Wald statistic and m degrees of freedom,
 
-        W (G - k) / (k (G - 1)) is compared with F(k, G - k).
+        W (m - k + 1) / (k m) is compared with F(k, m - k + 1).
+
+    With many clusters behind each effect m is their number less one; otherwise it is the harmonic mean of the
+    effects' own degrees of freedom.
 
     A test that does not reject is not evidence of parallel trends: it may be too weak, and what was
     parallel before need not have stayed so. The verdict is therefore never "holds". Instead the check
@@ -87,15 +90,15 @@ def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0
     table = early.tidy(1 - level).assign(
         band_low=low, band_high=high, smallest_detectable=early.detectable(POWER, 1 - level)
     )
-    test = early.test()
-    passed, verdict = _judged(early, test, level)
+    df = together(early.dfs)
+    passed, verdict = _judged(early, df, level)
     steady = paths.steady(path, before, anticipation)
-    pretest = Pretest(early.vcov, level, early.joint_df)
+    pretest = Pretest(early.vcov, level, df)
     return Check(
         claim,
         table,
         passed,
-        reason=f"{verdict} {_missed(early, steady, pretest, path.percent)}".strip(),
+        reason=f"{verdict} {_missed(steady, pretest, path.percent)}".strip(),
         notes=(
             "A test that does not reject is not evidence of parallel trends: read the band, and judge whether a "
             "divergence inside it would change the conclusion.",
@@ -106,13 +109,13 @@ def parallel_trends(path: Estimate, *, anticipation: float = 0, level: float = 0
     )
 
 
-def _judged(early: Estimate, test: dict[str, float], level: float) -> tuple[bool | None, str]:
+def _judged(early: Estimate, df: float, level: float) -> tuple[bool | None, str]:
+    test = inference.hotelling(early.value, early.vcov, df)
     count = f"{len(early.value)} effects before adoption" if len(early.value) > 1 else "The effect before adoption"
     if not np.isfinite(test["p_value"]):
-        known = np.isfinite(early.df)
         return None, (
-            f"It cannot be decided: {count} cannot be tested jointly with {early.df + 1:.0f} independent clusters."
-            if known
+            f"It cannot be decided: {count} cannot be tested jointly with {df:.0f} degrees of freedom."
+            if np.isfinite(early.vcov).all()
             else f"It cannot be decided: {count} cannot be tested, for no standard error is known."
         )
     said = f"F({test['df']:.0f}, {test['df_residual']:.0f}) = {test['statistic']:.2f}, {tested(test['p_value'])}"
@@ -124,13 +127,13 @@ def _judged(early: Estimate, test: dict[str, float], level: float) -> tuple[bool
     return None, f"{count} {verb} not told from zero at {100 * level:g}% ({said})."
 
 
-def _missed(early: Estimate, steady: Steady | None, test: Pretest, percent: bool) -> str:
+def _missed(steady: Steady | None, test: Pretest, percent: bool) -> str:
     """The steady divergence that the joint test finds with 80% power, in words."""
     if steady is None or not test.rest > 0:
         return ""
     slope = test.slope(steady.before, POWER)
     if np.isnan(slope):
-        return f"With {early.df + 1:.0f} independent clusters the test would hardly have found any divergence."
+        return f"With {test.df:.0f} degrees of freedom the test would hardly have found any divergence."
     size = _Size(slope, percent)
     words = (
         f"A steady divergence of {size(slope)} a period would have been found with {POWER:.0%} power, and a smaller "

@@ -66,7 +66,7 @@ def judged(
     if not np.isfinite(p):
         return None, f"It cannot be decided: {count[0].lower()}{count[1:]} cannot be tested."
     seen = np.concatenate([e.detectable(POWER, 1 - level) for e in found])
-    size = digits.fixed(by * seen.min(), digits.decimals([by * seen.min()]))
+    size = digits.plain(by * seen.min())
     each = "one of them alone" if k > 1 else "it"
     return None, (
         f"{count} {are} not told from zero at {100 * level:g}% ({said}), which does not show that there is none: of "

@@ -18,11 +18,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from impact.core.fixed_effects import NEGLIGIBLE
 from impact.core.linear import coordinates
-from impact.core.regression import solved, told_apart
+from impact.core.regression import geometry, inverse_of, told_apart
 from impact.core.threads import alone
 
 Array = np.ndarray
+
+
+MOST = 3e7
+"""Kinds of units times periods times columns, beyond which units are not sorted into kinds."""
 
 
 class Collapsed(NamedTuple):
@@ -79,7 +84,8 @@ def collapsed(y: Array, group: Array, pattern: Array, z: Array, w: Array, *, wit
     root = _root(left)
     columns = np.einsum("cr,ctk->rtk", root, pattern).reshape(-1, pattern.shape[2])
     full = np.einsum("c,ctk->ctk", np.sqrt(by_group[:, 0]), pattern).reshape(-1, pattern.shape[2])
-    kept = told_apart(columns, np.sqrt((full**2).sum(axis=0)))
+    size, shape = geometry(columns)
+    kept = told_apart(size, shape, np.sqrt((full**2).sum(axis=0)))
     n, periods = y.shape
     degrees = n * periods - len(kept) - (n + (periods - 1) * design.shape[1] if within else periods * design.shape[1])
     if not len(kept) or degrees < 1:
@@ -91,7 +97,7 @@ def collapsed(y: Array, group: Array, pattern: Array, z: Array, w: Array, *, wit
     redundant = np.setdiff1d(np.arange(pattern.shape[2]), kept)
     pattern, columns = pattern[:, :, kept], columns[:, kept]
     seen = np.array([v[r] @ y[r] for r in rows]) - gamma.T @ (design.T @ (v[:, None] * y))
-    _, inverse = solved(np.zeros(len(columns)), columns, np.ones(len(columns)))
+    inverse = inverse_of(size[kept], shape[:, kept])
     b = inverse @ np.einsum("ctk,ct->k", pattern, seen)
     b += inverse @ (np.einsum("ctk,ct->k", pattern, seen) - columns.T @ (columns @ b))  # one step of refinement
     effect = pattern @ b  # (C, T)
@@ -109,6 +115,77 @@ def collapsed(y: Array, group: Array, pattern: Array, z: Array, w: Array, *, wit
             part -= design[r, j, None] * (residual @ own[j])
         scores[live[r]] = v[r, None] * part
     return Collapsed(b, scores, kept, redundant, inverse, squares, degrees)
+
+
+@alone
+def collapsed_with_gaps(y: Array, group: Array, pattern: Array, w: Array, *, within: bool = True) -> Collapsed | None:
+    """The same where not every unit is seen in every period, without covariates: NaN in ``y`` says which.
+
+    Units of one group that are seen in the same periods are alike, and are a kind. None where the kinds are
+    so many that nothing is won.
+    """
+    live = np.flatnonzero((w > 0) & ~np.isnan(y).all(axis=1))
+    y, v = y[live], w[live].astype(float)
+    there = ~np.isnan(y)
+    periods, k = y.shape[1], pattern.shape[2]
+    kinds, code = _kinds(group[live], there)
+    if len(kinds) * periods * (periods + k) > MOST:
+        return None
+    order = np.argsort(code, kind="stable")
+    rows = np.split(order, np.searchsorted(code[order], np.arange(1, len(kinds))))
+    seen, f = there[kinds].astype(float), pattern[group[live][kinds]]
+    y = np.where(there, y - np.nanmean(y), 0.0)
+    if within:
+        y -= there * (y.sum(axis=1) / there.sum(axis=1))[:, None]
+    weight = np.array([v[r].sum() for r in rows])
+    total = np.array([v[r] @ y[r] for r in rows])  # (P, T)
+    u = np.concatenate([f, np.broadcast_to(np.eye(periods), (len(kinds), periods, periods))], axis=2) * seen[:, :, None]
+    raw = np.sqrt(np.einsum("p,ptk->k", weight, u[:, :, :k] ** 2))
+    if within:
+        u -= seen[:, :, None] * (u.sum(axis=1) / seen.sum(axis=1)[:, None])[:, None, :]
+    flat = u.reshape(-1, k + periods) * np.repeat(np.sqrt(weight), periods)[:, None]
+    half = _half_inverse(flat[:, k:].T @ flat[:, k:])
+    slopes = half @ (half.T @ (flat[:, k:].T @ flat[:, :k]))
+    columns = flat[:, :k] - flat[:, k:] @ slopes
+    size, shape = geometry(columns)
+    kept = told_apart(size, shape, raw)
+    degrees = int(there.sum()) - len(kept) - half.shape[1] - (len(live) if within else 0)
+    if not len(kept) or degrees < 1:
+        raise ValueError(
+            f"A regression on {k} columns, with effects of {len(live):,} units and {periods} periods, tells "
+            f"{len(kept)} of the columns from the effects and leaves {max(degrees, 0)} observations to estimate an "
+            "error from: use more periods, or units that are treated at other times or never."
+        )
+    inverse = inverse_of(size[kept], shape[:, kept])
+    free = (u[:, :, :k] - u[:, :, k:] @ slopes)[:, :, kept]  # (P, T, k)
+    b = inverse @ np.einsum("ptk,pt->k", free, total)
+    own = half @ (half.T @ np.einsum("ptd,pt->d", u[:, :, k:], total)) - slopes[:, kept] @ b
+    expected = u[:, :, kept] @ b + u[:, :, k:] @ own  # (P, T)
+    b += inverse @ np.einsum("ptk,pt->k", free, total - weight[:, None] * expected)  # one step of refinement
+    scores, squares, aim = np.zeros((len(w), len(kept))), 0.0, free @ inverse
+    for p, r in enumerate(rows):
+        residual = y[r] - expected[p]
+        squares += float(v[r] @ (residual**2).sum(axis=1))
+        scores[live[r]] = v[r, None] * (residual @ aim[p])
+    return Collapsed(b, scores, kept, np.setdiff1d(np.arange(k), kept), inverse, squares, degrees)
+
+
+def _kinds(group: Array, there: Array) -> tuple[Array, Array]:
+    """One unit of each kind, and (n,) the kind of each unit: its group, and the periods in which it is seen."""
+    row = np.column_stack([np.packbits(there, axis=1), group.astype(np.int64)[:, None].view(np.uint8)])
+    _, kinds, code = np.unique(np.ascontiguousarray(row).view(f"V{row.shape[1]}").ravel(), return_index=True,
+                               return_inverse=True)  # fmt: skip
+    return kinds, code
+
+
+def _half_inverse(matrix: Array) -> Array:
+    """A factor of the generalised inverse: as many columns as the matrix has directions."""
+    scale = np.sqrt(np.diag(matrix))
+    scale = np.where(scale > 0, scale, 1.0)
+    size, basis = np.linalg.eigh(matrix / scale / scale[:, None])
+    real = size > NEGLIGIBLE * max(size.max(initial=0.0), 1e-300)
+    out: Array = basis[:, real] / np.sqrt(size[real]) / scale[:, None]
+    return out
 
 
 def _root(matrix: Array) -> Array:

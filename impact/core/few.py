@@ -18,10 +18,18 @@ Array = np.ndarray
 
 
 class Donors(NamedTuple):
-    """Untreated groups that stand for one treated group: their (m,) mean residuals and (m,) sizes."""
+    """Untreated groups that stand for one treated group: their (m,) mean residuals and (m,) sizes.
+
+    Groups may overlap; ``apart`` is how many there would be without. None: they do not.
+    """
 
     errors: Array
     size: Array
+    apart: int | None = None
+
+    @property
+    def worth(self) -> int:
+        return len(self.errors) if self.apart is None else self.apart
 
 
 class Variance(NamedTuple):
@@ -40,8 +48,9 @@ def drawn_errors(
     """(draws,) errors that the estimate might have had.
 
     Each treated group's error is that of one of its donors, drawn by lot, and the estimate's is their
-    average. With ``own`` sizes of the treated groups, donors' errors are first scaled to the variance of
-    a group of that size.
+    average. How far donors stray is itself known from n donors only: as Student did, errors are multiplied by
+    the root of (n - 1) / chi-squared(n - 1), one draw for all groups with as many donors. With ``own`` sizes
+    of the treated groups, donors' errors are first scaled to the variance of a group of that size.
 
     Parameters
     ----------
@@ -51,11 +60,12 @@ def drawn_errors(
     """
     variance = None if own is None else fitted_variance(donors)
     total = np.zeros(draws)
+    student = {n: np.sqrt((n - 1) / rng.chisquare(n - 1, draws)) for n in sorted({pool.worth for pool in donors})}
     for k, pool in enumerate(donors):
         errors = pool.errors
         if variance is not None and own is not None:
             errors = errors * np.sqrt(variance.at(own[k]) / variance.at(pool.size))
-        total += share[k] * errors[rng.integers(0, len(errors), draws)]
+        total += share[k] * errors[rng.integers(0, len(errors), draws)] * student[pool.worth]
     return total
 
 

@@ -123,7 +123,10 @@ class Absorber:
         enough = 1e-14 * np.linalg.norm(self.dummies.T @ (self.w[:, None] * np.abs(out)), axis=0)
         for _ in range(2):  # the second pass removes what rounding, or the iteration, left
             gap = self.dummies.T @ (self.w[:, None] * out)
-            out = self._less_first(out - self.dummies @ self._solved(gap, enough))
+            if (np.linalg.norm(gap, axis=0) <= 100 * enough).all():
+                break
+            out -= self.dummies @ self._solved(gap, enough)
+            out = self._less_first(out)
         return out
 
     def _less_first(self, columns: Array) -> Array:

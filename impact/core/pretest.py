@@ -25,9 +25,19 @@ DRAWS = 100_000
 _HUGE = 1e3  # a noncentrality that a test finds, if it finds anything
 
 
+def together(degrees: Array) -> float:
+    """Degrees of freedom of several values tested at once: the harmonic mean of their own.
+
+    Effects of early adopters and late ones rest on different units, some on few. The fewest degrees would make the
+    test of all of them far too strict, their number overall too lenient.
+    """
+    with np.errstate(divide="ignore"):
+        return float(1 / np.mean(1 / np.asarray(degrees, float)))
+
+
 @dataclass(frozen=True, eq=False)
 class Pretest:
-    """A test, at ``level``, of k effects with this covariance; ``df`` are the clusters behind it, less one."""
+    """A test, at ``level``, of k effects with this covariance, whose errors have ``df`` degrees of freedom."""
 
     vcov: Array
     level: float = 0.05

@@ -17,7 +17,7 @@ import numpy as np
 
 from impact.core.bell_mccaffrey import BellMcCaffrey, bell_mccaffrey
 from impact.core.fixed_effects import Absorber, totals
-from impact.core.linear import COLLINEAR, _independent, triangle
+from impact.core.linear import COLLINEAR, _independent, root_of
 
 Array = np.ndarray
 
@@ -100,8 +100,10 @@ def regress(
     absorber = Absorber(effects, w)
     both = absorber.residual(np.column_stack([y, x]))
     flat, columns = both[:, 0], both[:, 1:]
-    spread = np.sqrt(w @ (x - w @ x / w.sum()) ** 2)
-    kept = told_apart(np.sqrt(w)[:, None] * columns, spread)
+    half = np.sqrt(w)[:, None]
+    weighted = columns if (w == 1).all() else half * columns
+    scale, shape = geometry(weighted)
+    kept = told_apart(scale, shape, np.sqrt(w @ (x - w @ x / w.sum()) ** 2))
     spare = len(y) - absorber.rank - len(kept)
     if not len(kept) or spare < 1:
         raise ValueError(
@@ -109,8 +111,12 @@ def regress(
             f"observations, which tells {len(kept)} of the columns from the constants and leaves {max(spare, 0)} "
             "observations to estimate an error from: use more periods or units, or fewer effects."
         )
-    columns = columns[:, kept]
-    coefficients, inverse = solved(flat, columns, w)
+    inverse = inverse_of(scale[kept], shape[:, kept])
+    if len(kept) < x.shape[1]:
+        columns, weighted = columns[:, kept], weighted[:, kept]
+    y = half[:, 0] * flat
+    coefficients = inverse @ (weighted.T @ y)
+    coefficients += inverse @ (weighted.T @ (y - weighted @ coefficients))  # one step of refinement
     residual = flat - columns @ coefficients
     scores = totals(columns * (w * residual)[:, None], row, len(weights)) @ inverse
     return Regression(
@@ -119,24 +125,27 @@ def regress(
     )  # fmt: skip
 
 
-def told_apart(columns: Array, spread: Array) -> Array:
+def geometry(columns: Array) -> tuple[Array, Array]:
+    """The sizes of (N, k) columns, and a small matrix with the same cross product as the columns over their sizes."""
+    gram = columns.T @ columns
+    size = np.sqrt(np.diag(gram))
+    size = np.where(size > 0, size, 1.0)
+    shape = root_of(gram / size / size[:, None])
+    return size, np.asarray(np.linalg.qr(columns / size, mode="r")) if shape is None else shape
+
+
+def told_apart(size: Array, shape: Array, before: Array) -> Array:
     """Positions of the columns that neither the effects nor earlier columns explain.
 
-    ``columns`` (N, k) have the effects taken out and the roots of the weights as factors; ``spread`` (k,)
-    is how large they were before.
+    ``size`` and ``shape`` are the geometry of the columns without the effects; ``before`` (k,) how large they were.
     """
-    left = np.sqrt((columns**2).sum(axis=0))
-    scale = np.where(left > 0, left, 1.0)
-    return _independent(triangle(columns / scale), np.full(len(left), COLLINEAR), left > COLLINEAR * spread)
+    there = (size > COLLINEAR * before) & (np.abs(shape).max(axis=0) > 0)
+    return _independent(shape, np.full(len(size), COLLINEAR), there)
 
 
-def solved(y: Array, x: Array, w: Array) -> tuple[Array, Array]:
-    """Coefficients, and the inverse of the weighted cross product of the columns."""
+def inverse_of(size: Array, shape: Array) -> Array:
+    """The inverse of the columns' cross product, from their geometry."""
     from scipy.linalg import cho_solve
 
-    scale = np.sqrt(w @ x**2)
-    root = triangle(x / scale * np.sqrt(w)[:, None])
-    inverse = cho_solve((root, False), np.eye(x.shape[1])) / scale / scale[:, None]
-    found = inverse @ (x.T @ (w * y))
-    found += inverse @ (x.T @ (w * (y - x @ found)))  # one step of refinement
-    return found, inverse
+    root = np.linalg.qr(shape, mode="r")
+    return np.asarray(cho_solve((root, False), np.eye(len(size))) / size / size[:, None])

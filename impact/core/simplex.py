@@ -21,7 +21,6 @@ THIN = 4
 """Weights of at most a quarter of the largest are set to zero between the rounds."""
 
 
-_NEVER, _TINY = 1e30, 1e-300  # beyond any slope; below any curvature
 _SAFE = 1e-4  # of the largest pivot: beyond it, half of the digits are lost
 
 
@@ -41,59 +40,41 @@ def walked(problems: Problems, least: Array) -> Array:
     A round ends when a step lowers the objective by ``least`` (B,) or less, or after its number of steps, be the
     optimum reached or not: so R synthdid does, whose digits these are.
     """
-    allowed = np.isfinite(problems.pull)
-    first = _walk(problems, np.where(allowed, problems.start, 0.0), least, ROUNDS[0])
-    share = np.divide(first, problems.start, out=np.zeros_like(first), where=problems.start > 0)
-    thin = np.where(share <= share.max(axis=1, keepdims=True) / THIN, 0.0, first)
-    return _walk(problems, thin, least, ROUNDS[1])
-
-
-def _walk(problems: Problems, start: Array, least: Array, steps: int) -> Array:
-    """One round. Half the gradient is carried along, so that a step costs B N.
-
-    With H the Gram matrix and the penalties, a step of size s to the corner i turns the gradient ``H x - A'b`` into
-    (1 - s) of itself and s times ``H e_i - A'b``.
-    """
-    found = start / start.sum(axis=1, keepdims=True)
-    live, x, gram = np.arange(len(found)), found.copy(), problems.gram
-    allowed = np.isfinite(problems.pull)
-    pull = np.where(allowed, problems.pull, 0.0)
-    cross = np.where(allowed, problems.cross, -_NEVER)
-    at_x = np.einsum("bij,bj->bi", gram, x) if gram.ndim == 3 else x @ gram
-    slope = at_x + pull * x - cross
-    reached = np.einsum("bi,bi->b", cross, x)
-    diagonal = np.ascontiguousarray(np.diagonal(gram, axis1=-2, axis2=-1))
-    each = np.arange(len(x)) * x.shape[1]
-    for step in range(steps):
-        corner = slope.argmin(axis=1)
-        at = each + corner
-        lowest, penalty, aim = slope.take(at), pull.take(at), cross.take(at)
-        along = np.einsum("bi,bi->b", slope, x)
-        fall = along - lowest
-        bend = diagonal.take(corner if gram.ndim == 2 else at) + penalty - 2 * (lowest + aim) + along + reached
-        size = np.maximum(np.minimum(fall / np.maximum(bend, _TINY), 1.0), 0.0)
-        rest = (1 - size)[:, None]
-        column = gram.take(corner, axis=0) if gram.ndim == 2 else gram.reshape(-1, x.shape[1]).take(at, axis=0)
-        column -= cross
-        column *= size[:, None]
-        slope *= rest
-        slope += column
-        slope.ravel()[at] += size * penalty
-        x *= rest
-        x.ravel()[at] += size
-        reached += size * (aim - reached)
-        ended = size * (2 * fall - size * bend) <= least
-        if step and ended.any():
-            found[live[ended]] = x[ended]
-            on = ~ended
-            if not on.any():
-                return found
-            live, x, slope, reached, pull, cross, least = (v[on] for v in (live, x, slope, reached, pull, cross, least))
-            each = each[: len(x)]
-            if gram.ndim == 3:
-                gram, diagonal = gram[on], diagonal[on]
-    found[live] = x
+    found = np.zeros_like(problems.start)
+    for k, start in enumerate(problems.start):
+        allowed = np.isfinite(problems.pull[k])
+        gram = problems.gram if problems.gram.ndim == 2 else problems.gram[k]
+        square = gram[np.ix_(allowed, allowed)] + np.diag(problems.pull[k, allowed])
+        cross, even = problems.cross[k, allowed], start[allowed]
+        first = _walk(square, cross, even, float(least[k]), ROUNDS[0])
+        thin = np.where(first / even <= (first / even).max() / THIN, 0.0, first)
+        found[k, allowed] = _walk(square, cross, thin, float(least[k]), ROUNDS[1])
     return found
+
+
+def _walk(square: Array, cross: Array, start: Array, least: float, steps: int) -> Array:
+    """One round for ``x' square x - 2 cross' x``. Half the gradient is carried along, so that a step costs N.
+
+    A step of size s to the corner i turns the gradient into (1 - s) of itself and s times that at the corner.
+    """
+    x = start / start.sum()
+    corners, diagonal = square - cross, np.diagonal(square).tolist()
+    slope = square @ x - cross
+    reached, aims = float(cross @ x), cross.tolist()
+    for step in range(steps):
+        corner = int(slope.argmin())
+        along, lowest = float(slope @ x), float(slope[corner])
+        fall = along - lowest
+        bend = diagonal[corner] - 2 * (lowest + aims[corner]) + along + reached
+        size = min(max(fall / bend, 0.0), 1.0) if bend > 0 else 0.0
+        slope *= 1 - size
+        slope += size * corners[corner]
+        x *= 1 - size
+        x[corner] += size
+        reached += size * (aims[corner] - reached)
+        if step and size * (2 * fall - size * bend) <= least:
+            break
+    return x
 
 
 def best(problems: Problems) -> Array:

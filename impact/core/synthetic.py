@@ -159,8 +159,8 @@ def chosen_ridge(of: Block, w: Array, treated: Array, steps: int = 20, ratio: fl
     errors = np.empty((of.before, len(grid)))
     for out in range(of.before):
         kept = np.delete(np.arange(of.before), out)
-        rest = of._replace(y=np.column_stack([early[:, kept], early[:, out]]), before=len(kept), method="synthetic_control",
-                           solver="exact")  # fmt: skip
+        both = np.column_stack([early[:, kept], early[:, out]])
+        rest = of._replace(y=both, before=len(kept), method="synthetic_control", solver="exact")
         plain = unit_weights(rest, theirs[None], target[None, kept])
         unit = augmented(early[:, kept], theirs[None], target[None, kept], plain, grid)[0]
         errors[out] = (target[out] - unit @ early[:, out]) ** 2

@@ -1,7 +1,7 @@
 """Units that adopt at different times, each adoption group with its synthetic comparison, and their redrawn copies.
 
-Redrawn copies are (B, n) unit weights with (B, n) adoption groups: a placebo draw gives comparison clusters the adoption
-of the treated, a bootstrap draw takes clusters with replacement, the jackknife leaves each out.
+Redrawn copies are (B, n) unit weights with (B, n) adoption groups: a placebo draw gives comparison clusters the
+adoption of the treated, a bootstrap draw takes clusters with replacement, the jackknife leaves each out.
 
 References: arkhangelsky2021, clarke2024.
 """
@@ -82,7 +82,7 @@ def estimated(panel: Panel, parts: list[synthetic.Block]) -> tuple[Cells, list[s
         synthetic.fit(part, (panel.w * of(panel, k))[None], (panel.group == k)[None]) for k, part in enumerate(parts)
     ]
     size = np.array([[panel.w[panel.group == k].sum() for k in range(len(parts))]])
-    return Cells(*(np.stack([getattr(f, name) for f in fits], axis=1) for name in ("effect", "actual")), size), fits
+    return Cells(np.stack([f.effect for f in fits], axis=1), np.stack([f.actual for f in fits], axis=1), size), fits
 
 
 def again(panel: Panel, parts: list[synthetic.Block], drawn: Redrawn) -> Cells:
@@ -100,12 +100,10 @@ def again(panel: Panel, parts: list[synthetic.Block], drawn: Redrawn) -> Cells:
     return cells
 
 
-def left_out(panel: Panel, parts: list[synthetic.Block], fits: list[synthetic.Fit], held: bool = True) -> Cells:
-    """Each cluster left out in turn, the weights of the others held but for their sum, or chosen anew."""
+def left_out(panel: Panel, parts: list[synthetic.Block], fits: list[synthetic.Fit]) -> Cells:
+    """Each cluster left out in turn, the weights of the others held but for their sum."""
     keep = np.arange(panel.cluster.max() + 1)[:, None] != panel.cluster
     w = panel.w * keep
-    if not held:
-        return again(panel, parts, Redrawn(w, np.broadcast_to(panel.group, w.shape)))
     shape = (len(w), len(fits), panel.y.shape[1])
     cells = Cells(np.zeros(shape), np.zeros(shape), np.zeros(shape[:2]))
     for k, (fitted, part) in enumerate(zip(fits, parts, strict=True)):
@@ -127,7 +125,7 @@ def clusters_of(panel: Panel) -> tuple[Array, Array]:
 
 
 def placebos(panel: Panel, draws: int, rng: np.random.Generator) -> Redrawn:
-    """Adoption given to as many comparison clusters as adopted; every way of doing so if there are few groups and ways."""
+    """Adoption given to as many comparison clusters as adopted; in every way, if there are few ways."""
     held, free = clusters_of(panel)
     many = int(held.sum())
     if len(held) == 1 and comb(len(free), many) <= max(draws, len(free)):

@@ -13,8 +13,8 @@ import numpy as np
 from impact.core import arguments, unit_effects
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
-from impact.did.options import COMPARISONS
 from impact.did.observed import Observed, lacking, observed
+from impact.did.options import COMPARISONS
 from impact.estimate import Estimate
 from impact.sample import Sample
 from impact.study import Outcome
@@ -268,7 +268,7 @@ def _effects(sample: Sample, outcome: Outcome, *, comparison: str, anticipation:
         )
     value = np.einsum("cjq,jq->c", gradient[done], fit.coefficients)
     scores = fit.carry(gradient[done])
-    for at, c in enumerate(done):
+    for at, c in enumerate(done.tolist()):
         mine, w = share[c]
         scores[mine, at] += w * (seen.z[mine] @ fit.coefficients[T + c] - value[at])
     group, time = seen.groups[[cells[c][0] for c in done]], seen.periods[[cells[c][1] for c in done]]

@@ -16,7 +16,9 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """The change of one outcome from before to after, for the units that count.
+    """The change ``value`` (n,) of one outcome from the mean of ``early`` (n, T) to that of ``late``.
+
+    Only units that count are here.
 
     ``rows`` are their positions in the sample; ``area`` is the cluster of each treated unit, coded from 0,
     and -1 for untreated units; ``finer`` says whether some treated cluster has several units.
@@ -25,6 +27,8 @@ class Change:
     words: str
     rows: Array
     value: Array
+    early: Array
+    late: Array
     treated: Array
     weights: Array
     covariates: Array
@@ -55,13 +59,15 @@ class Change:
             ]
         if sample.nuisance is not None:
             notes += ["The weights were estimated, and are taken as given here."]
-        matrix = sample.outcome(outcome.name)
+        matrix = sample.outcome(outcome.name)[live]
         area = np.full(len(sample), -1)
         area[treated] = np.unique(sample.cluster[treated], return_inverse=True)[1]
         return cls(
             words=outcome.words,
             rows=np.flatnonzero(live),
-            value=matrix[live][:, late].mean(axis=1) - matrix[live][:, early].mean(axis=1),
+            value=matrix[:, late].mean(axis=1) - matrix[:, early].mean(axis=1),
+            early=matrix[:, early],
+            late=matrix[:, late],
             treated=treated[live],
             weights=sample.weights[live],
             covariates=sample.covariates[live],

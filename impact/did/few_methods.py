@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from impact.core import areas, few, leverage, permutation, wild_bootstrap
+from impact.core import synthetic_placebo as synthetic_placebos
 from impact.did.few_change import Change
 from impact.did.few_places import Places
 
@@ -17,11 +18,14 @@ Array = np.ndarray
 POWER = 0.8
 FEW = 20
 """With fewer treated units than this the usual error is not to be trusted, even where units are independent."""
-DONORS = 40
-"""Conley and Taber's and Ferman and Pinto's tests need the tails of the untreated areas' errors: at least so many."""
+DONORS = 20
+"""Conley and Taber's and Ferman and Pinto's tests read tails off untreated areas: at least so many that lie apart."""
 WILD = 5
 """With fewer treated clusters than this the restricted wild bootstrap hardly ever rejects, or rejects at random."""
+SYNTHETIC = 199
+"""Synthetic controls are made for at most so many places: each is a problem of its own."""
 YES = "yes"
+APART = "no: units drawn apart do not share what an area's units share; give neighbours or coordinates"
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def cluster_robust(change: Change, ask: Ask) -> Row:
     groups = int(change.cluster.max()) + 1
     valid = YES if np.isfinite(found.std_error) else "no: one treated area shows no spread between areas"
     df = f"{found.df:.1f} degrees of freedom" if np.isfinite(found.df) else "no degrees of freedom"
-    words = "zero on average; areas independent, errors alike", f"none: {groups} areas, {df}"
+    words = "zero on average; areas independent", f"none: {groups} areas, {df}"
     return _by_t(found, ask, "cluster-robust, Bell-McCaffrey", *words, groups, valid)
 
 
@@ -103,50 +107,31 @@ def subcluster(change: Change, ask: Ask) -> Row:
 
 def permutation_of_areas(change: Change, ask: Ask) -> Row:
     """Areas of the same sizes, put elsewhere by lot."""
-    rng, n, sizes = ask.generator(), len(change.value), change.sizes
-    valid, count = YES, n
-    if change.spread_out and int(change.cluster.max()) + 1 == n:
-        elsewhere = areas.anywhere(n, int(sizes.sum()), ask.draws, rng)
-        pool = f"{n} units, {int(sizes.sum())} drawn"
-    elif ask.places.known:
-        elsewhere = ask.places.anywhere(change, sizes, ask.draws, rng)
-        pool = f"places for areas {_listed(sizes)} {ask.places.words}"
-    elif _alike(change):
-        count = int(change.cluster.max()) + 1
-        elsewhere = areas.whole_clusters(change.cluster, len(sizes), ask.draws, rng)
-        pool = f"{count} areas, {len(sizes)} drawn whole"
-    else:
-        elsewhere = areas.anywhere(n, int(sizes.sum()), ask.draws, rng)
-        pool = f"{n} units, {int(sizes.sum())} drawn by size only"
-        valid = "no: units drawn apart do not share what an area's units share; give neighbours or coordinates"
+    elsewhere, about = _elsewhere(change, ask, ask.draws)
     found = permutation.placed(change.value, change.treated, change.weights, change.covariates, elsewhere)
-    distinct = len(np.unique(np.packbits(elsewhere, axis=1), axis=0))
-    if valid == YES and distinct < ask.draws / 2 and distinct < 1 / (1 - ask.level):
-        valid = f"no: {distinct} different places cannot tell at this level"
-    low, high = found.interval(ask.level)
-    return Row(
-        "permutation of areas",
-        found.value,
-        low,
-        high,
-        found.p_value(0.0),
-        np.nan if ask.aim is None else found.p_value(ask.aim),
-        permutation.detectable(low, high, found.errors(), POWER),
-        "the same for all, zero; a lot put the areas where they lie",
-        pool,
-        count,
-        ask.judged(valid),
+    return _by_lot(found, ask, "permutation of areas", *about)
+
+
+def synthetic_placebo(change: Change, ask: Ask) -> Row:
+    """As permutation of areas, each place being compared with a weighted path of units like it."""
+    draws = min(ask.draws, SYNTHETIC)
+    elsewhere, about = _elsewhere(change, ask, draws)
+    every = np.vstack([change.treated, elsewhere])
+    at, pull = synthetic_placebos.placements(
+        change.early, change.late.mean(axis=1), change.weights, every, change.late.shape[1]
     )
+    found = permutation.Placed(float(at[0]), at[1:], pull[1:])
+    return _by_lot(found, replace(ask, draws=draws), "synthetic control, placebo areas", *about)
 
 
 def conley_taber(change: Change, ask: Ask) -> Row:
     """Errors like those of untreated areas."""
-    return _by_donors(change, ask, "Conley-Taber", "zero on average; untreated areas' errors are alike", None)
+    return _by_donors(change, ask, "Conley-Taber", "zero on average; areas' errors alike", None)
 
 
 def ferman_pinto(change: Change, ask: Ask) -> Row:
     """Errors like those of untreated areas, once their population is taken account of."""
-    hypothesis = "zero on average; errors alike but for population"
+    hypothesis = "zero on average; alike but for population"
     if ask.population is None:
         return _refused(change, "Ferman-Pinto", hypothesis, "no: give `population`, by which errors may differ")
     return _by_donors(change, ask, "Ferman-Pinto", hypothesis, ask.population[change.rows])
@@ -158,6 +143,7 @@ METHODS: tuple[Method, ...] = (
     wild,
     subcluster,
     permutation_of_areas,
+    synthetic_placebo,
     conley_taber,
     ferman_pinto,
 )
@@ -182,6 +168,48 @@ def _by_t(
     reach = (critical + float(stats.norm.ppf(POWER))) * error
     low, high = value - critical * error, value + critical * error
     return Row(method, value, low, high, p_value(0.0), aimed, reach, hypothesis, pool, count, valid)
+
+
+def _elsewhere(change: Change, ask: Ask, draws: int) -> tuple[Array, tuple[str, int, str]]:
+    """Where treatment might have been (draws, n); the pool in words, how many it holds, and whether it will do."""
+    rng, n, sizes = ask.generator(), len(change.value), change.sizes
+    groups, many = int(change.cluster.max()) + 1, int(sizes.sum())
+    valid, count = YES, n
+    if change.spread_out and groups == n:
+        elsewhere = areas.anywhere(n, many, draws, rng)
+        pool = f"{n} units, {many} drawn"
+    elif ask.places.known:
+        elsewhere = ask.places.anywhere(change, sizes, draws, rng)
+        pool = f"areas of the same sizes, {ask.places.words}"
+    elif _alike(change):
+        count = groups
+        elsewhere = areas.whole_clusters(change.cluster, len(sizes), draws, rng)
+        pool = f"{groups} areas, {len(sizes)} drawn whole"
+    else:
+        elsewhere = areas.anywhere(n, many, draws, rng)
+        pool = f"{n} units, {many} drawn by size only"
+        valid = APART
+    distinct = len(np.unique(np.packbits(elsewhere, axis=1), axis=0))
+    if valid == YES and distinct < draws / 2 and distinct < 1 / (1 - ask.level):
+        valid = f"no: {distinct} different places cannot tell at this level"
+    return elsewhere, (pool, count, valid)
+
+
+def _by_lot(found: permutation.Placed, ask: Ask, method: str, pool: str, count: int, valid: str) -> Row:
+    low, high = found.interval(ask.level)
+    return Row(
+        method,
+        found.value,
+        low,
+        high,
+        found.p_value(0.0),
+        np.nan if ask.aim is None else found.p_value(ask.aim),
+        permutation.detectable(low, high, found.errors(), POWER),
+        "zero for all; a lot placed the areas",
+        pool,
+        count,
+        ask.judged(valid),
+    )
 
 
 def _by_wild(change: Change, ask: Ask, finer: Array | None, method: str, pool: str, count: int, valid: str) -> Row:
@@ -255,19 +283,16 @@ def _donors(
         if not len(members):
             return [], "", f"no: no {size} untreated units lie together"
         errors = (weights * left)[members].sum(axis=1) / weights[members].sum(axis=1)
-        by_size[size] = few.Donors(errors - errors.mean(), people[members].sum(axis=1))
+        by_size[size] = few.Donors(errors - errors.mean(), people[members].sum(axis=1), len(others) // size)
     apart = not change.spread_out and not ask.places.known
-    fewest = min(len(d.errors) for d in by_size.values())
+    fewest = min(d.worth for d in by_size.values())
     valid = YES
     if apart:
-        valid = "no: units drawn apart do not share what an area's units share; give neighbours or coordinates"
+        valid = APART
     elif fewest < DONORS:
-        valid = f"no: {fewest} donors do not show the tails, and it needs {DONORS}"
-    how = (
-        "units"
-        if change.spread_out
-        else f"areas {_listed(change.sizes)} {'drawn apart' if apart else ask.places.words}"
-    )
+        valid = f"no: {fewest} untreated areas that lie apart do not show the tails, and it needs {DONORS}"
+    together = "of units drawn apart" if apart else ask.places.words
+    how = "units" if change.spread_out else f"areas of the same sizes, {together}"
     return [by_size[s] for s in change.sizes.tolist()], f"untreated {how}", valid
 
 
@@ -275,13 +300,6 @@ def _alike(change: Change) -> bool:
     """Whether untreated clusters are as large as treated ones, so that a lot might have drawn them."""
     untreated = np.bincount(change.cluster[~change.treated])
     return int(untreated.max()) >= int(change.sizes.max())
-
-
-def _listed(sizes: Array) -> str:
-    """Sizes in words: "of 1 (5 times), 3, 6 and 9"."""
-    found, times = np.unique(sizes, return_counts=True)
-    said = [f"{s}" if t == 1 else f"{s} ({t} times)" for s, t in zip(found.tolist(), times.tolist(), strict=True)]
-    return "of " + (said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}")
 
 
 def _refused(change: Change, method: str, hypothesis: str, why: str) -> Row:

@@ -41,7 +41,7 @@ class Places:
     @property
     def words(self) -> str:
         """How an area hangs together."""
-        return "of units that touch" if self.pairs is not None else "of units nearest to each other"
+        return "of units that touch" if self.pairs is not None else "of nearest units"
 
     def anywhere(self, change: Change, sizes: Array, draws: int, rng: Generator) -> Array:
         """(draws, n) bool: contiguous areas of these sizes, among the units of the change."""

@@ -22,6 +22,7 @@ REFERENCES = {
     "cluster_robust": ("bell2002", "imbens2016"),
     "wild_bootstrap": ("cameron2008", "roodman2019", "mackinnon2018"),
     "permutation": ("fisher1935", "mackinnon2020"),
+    "synthetic_control": ("abadie2010", "arkhangelsky2021"),
     "conley_taber": ("conley2011",),
     "ferman_pinto": ("ferman2019",),
 }
@@ -43,7 +44,7 @@ def compare(
 ) -> Check:
     """Whether the conclusion is the same by every method of inference that is valid with few treated areas.
 
-    All methods are about one number, the difference in differences of means,
+    All methods but the synthetic control are about one number, the difference in differences of means,
 
         (treated after - treated before) - (untreated after - untreated before),
 
@@ -56,13 +57,16 @@ def compare(
     * ``cluster-robust, Bell-McCaffrey``: by area, corrected for few and unequal areas.
     * ``wild cluster bootstrap``: restricted, signs drawn by area; ``by unit`` for contrast.
     * ``permutation of areas``: areas of the same sizes, of units that lie together, put elsewhere by lot.
+    * ``synthetic control, placebo areas``: the same, each place being compared with a weighted mean of units that
+      moved like it before; see :func:`synthetic_control`.
     * ``Conley-Taber``: errors of untreated areas of the same sizes; ``Ferman-Pinto``: scaled by population.
 
     An area is a cluster of the study, as its treated units have it.
 
-    **Assumptions**: without treatment, treated and untreated areas would have changed alike on average. None of these
-    methods is valid if the areas were chosen for a change that was under way: on simulated trials sought where
-    unemployment had grown most they reject a true null about twice as often as they should.
+    **Assumptions**: without treatment, treated and untreated areas would have changed alike on average, given the
+    study's covariates. None of these methods is valid if the areas were chosen for a change that was under way: in
+    simulated trials sought where unemployment had grown most, they reject a true null 7 to 11 times in 100 (and the
+    robust t 28 times); with that growth and population as covariates 3 to 5 times, but there nothing else had mattered.
 
     Parameters
     ----------
@@ -100,8 +104,8 @@ def compare(
         No adoption or no outcome over time; nobody treated, or fewer than two units never treated; too few draws
         for the level; a table that does not say where the units lie.
 
-    **References**: bell2002; imbens2016; cameron2008; roodman2019; mackinnon2018; mackinnon2020; conley2011;
-    ferman2019.
+    **References**: bell2002; imbens2016; cameron2008; roodman2019; mackinnon2018; mackinnon2020; abadie2010;
+    arkhangelsky2021; conley2011; ferman2019.
 
     Examples
     --------
@@ -181,6 +185,59 @@ def permutation(
     ).alone(REFERENCES["permutation"])
 
 
+def synthetic_control(
+    sample: Sample,
+    *,
+    outcome: Names = None,
+    before: int | None = None,
+    after: int | None = None,
+    neighbours: Any = None,
+    coordinates: Any = None,
+    aim: float | None = None,
+    level: float = 0.95,
+    draws: int = 199,
+    rng: Any = 0,
+) -> Check:
+    """Whether the gap to a synthetic control is as unusual as those of areas of the same sizes elsewhere.
+
+    The treated units' mean path is compared with a weighted mean of the untreated, the weights x not being negative,
+    summing to one, and minimising over the T periods before
+
+        sum over t of (x'Y_t - treated mean_t)^2 + T zeta^2 |x|^2,
+
+    each unit's path taken from its own mean before; zeta is the standard deviation of changes from period to period
+    times the fourth root of the number of treated units and periods, which makes the weights unique. The same is done
+    for areas placed elsewhere by lot, as in :func:`permutation`. Weights hang on the periods before alone, so that
+    gaps are linear in an effect, and the interval is computed in the same way.
+
+    **Assumptions**: as for :func:`permutation`; covariates are not used.
+
+    Parameters
+    ----------
+    sample, outcome, before, after, neighbours, coordinates, aim, level, rng
+        As for :func:`compare`.
+    draws : int
+        Of places, at most 199.
+
+    Returns
+    -------
+    Check
+        A row for each outcome. It holds if zero is rejected for each; if not, it is for the reader to judge.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`compare`; the areas find no room.
+
+    **References**: abadie2010; arkhangelsky2021; fisher1935.
+    """
+    tables = {"neighbours": neighbours, "coordinates": coordinates}
+    shown = (methods.synthetic_placebo,)
+    return Answers.of(
+        sample, shown, outcome, before, after, aim=aim, level=level, draws=draws, rng=rng, **tables
+    ).alone(REFERENCES["synthetic_control"])
+
+
 def conley_taber(
     sample: Sample,
     *,
@@ -202,6 +259,10 @@ def conley_taber(
 
     the last of which is small; each error_a is drawn from the mean residuals of the untreated areas of the same
     size, one around each untreated unit. The test is twice the smaller tail; the interval is its inversion.
+
+    Areas around neighbouring units overlap: 272 units hold 30 areas of 9 apart, and tell as much as so many. Errors
+    drawn are therefore multiplied by Student's factor, the root of (n - 1) / chi-squared(n - 1), n being the areas
+    apart; without it the test rejects a true null 7.4 times in 100 in simulated regional trials. With many it is one.
 
     **Assumptions**: as for :func:`compare`; errors of treated areas are distributed like those of untreated
     ones of their size, and are independent between areas; there are many untreated ones.

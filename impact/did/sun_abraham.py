@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from impact.core import arguments
-from impact.did import two_way_fit
+from impact.did import two_way_fit, two_way_panel
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
-from impact.did.two_way_fit import Panel, Terms
+from impact.did.two_way_fit import Terms
+from impact.did.two_way_panel import Options, Panel
 from impact.estimate import Estimate
 from impact.sample import Sample, caution
 from impact.study import Outcome
@@ -201,7 +202,7 @@ def att(
 
 def _quantities(sample: Sample, outcome: Names, comparison: str, anticipation: float) -> Quantities:
     arguments.option(comparison, "comparison", COMPARISONS)
-    options = two_way_fit.Options(anticipation=anticipation)
+    options = Options(anticipation=anticipation)
 
     def cells(sample: Sample, outcome: Outcome) -> Effects:
         return effects(sample, outcome, comparison, options)
@@ -214,9 +215,11 @@ def _quantities(sample: Sample, outcome: Names, comparison: str, anticipation: f
     return Quantities(sample, outcome, cells, {"method": words, "references": ("sun2021",)})
 
 
-def effects(sample: Sample, outcome: Outcome, comparison: str, options: two_way_fit.Options) -> Effects:
+def effects(sample: Sample, outcome: Outcome, comparison: str, options: Options) -> Effects:
     """All cells of one outcome that the comparison units and the periods seen can tell."""
-    panel, notes = _against(two_way_fit.panel_of(sample, outcome, options), sample, outcome, comparison, options)
+    panel, notes = _against(
+        two_way_panel.panel_of(sample, outcome, options, after=True), sample, outcome, comparison, options
+    )
     base = {
         int(g): int(np.flatnonzero(panel.periods + options.anticipation < panel.first[g])[-1])
         for g in np.flatnonzero(np.isfinite(panel.first))
@@ -225,7 +228,7 @@ def effects(sample: Sample, outcome: Outcome, comparison: str, options: two_way_
     pattern = np.zeros((len(panel.first), len(panel.periods), len(cells)))
     for c, (g, t) in enumerate(cells):
         pattern[g, t, c] = 1.0
-    fit = two_way_fit.regression(outcome, panel, Terms({}, pattern), options, all_observations=panel.gaps)
+    fit = two_way_fit.regression(outcome, panel, Terms({}, pattern), options, all_observations=False)
     linked = _linked(panel, base)
     place = {int(c): k for k, c in enumerate(fit.kept) if c < len(cells)}
     told = [c for c, cell in enumerate(cells) if cell in linked and c in place]
@@ -248,7 +251,7 @@ def effects(sample: Sample, outcome: Outcome, comparison: str, options: two_way_
 
 
 def _against(
-    panel: Panel, sample: Sample, outcome: Outcome, comparison: str, options: two_way_fit.Options
+    panel: Panel, sample: Sample, outcome: Outcome, comparison: str, options: Options
 ) -> tuple[Panel, tuple[str, ...]]:
     """The panel in which whoever is compared with is never treated: cut, if need be, before the last adopt."""
     never = np.isinf(panel.first)

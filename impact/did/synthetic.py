@@ -39,7 +39,9 @@ def att(
     periods before, for what is left of misfit; its penalty leaves out each period before in turn.
 
     With several adoption groups each has its own weights, and comparison units are those untreated up to the
-    last period. Weights use outcomes only: covariates of the study do not change over time and are not used.
+    last period. Weights use outcomes only: covariates of the study do not change over time and are not used. With
+    sampling weights w_i the treated are averaged by them, and the penalty is on ``omega_i^2 / w_i``, so that a weight
+    of two is a unit twice.
 
     **Assumptions**: without treatment, the weighted comparison units would have gone on as the treated: outcomes
     follow a few common shocks that units feel to different degrees, and the weighted units feel them as the
@@ -56,8 +58,8 @@ def att(
         Over all treated units and periods (as Stata's ``sdid``); over groups by their size, each by the mean of
         its periods; over times since adoption; over periods. They differ only if adoption is staggered.
     errors : ``"placebo"``, ``"jackknife"`` or ``"bootstrap"``, optional
-        How the error is found, see Notes. If left out: by placebos where comparison clusters are at least twice
-        the treated, or a group has one treated cluster, else by the jackknife.
+        How the error is found, see Notes. If left out: ``"synthetic_did"`` and ``"did"`` by the jackknife if there
+        are at least three treated clusters and two in each adoption group; the others by placebos.
     draws : int
         Of placebos (all, where there are no more) or of the bootstrap.
     rng : seed or numpy Generator
@@ -80,7 +82,34 @@ def att(
 
     Notes
     -----
-    NOTES_MEASURED
+    Placebos give the adoption to as many comparison clusters, in every way there is or in ``draws`` drawn; t with
+    their number less one. They take the treated to be as erratic as the others. The jackknife leaves out each
+    cluster and holds weights (arkhangelsky2021, algorithm 3); t with Welch's degrees of freedom from the treated and
+    the other clusters. The bootstrap draws clusters with replacement; t with the treated clusters less one.
+
+    How often 95% intervals held the truth in 200 to 500 simulated panels of 40 units, 20 periods before and 10 after,
+    two autocorrelated common shocks and autocorrelated errors, with 1, 3 and 8 treated (margin 2 to 3 points):
+
+    ================================  ==============  ==============  ==============
+    per cent                          placebo         jackknife       bootstrap
+    ================================  ==============  ==============  ==============
+    synthetic DiD                     95, 92, 92      -, 95, 95       -, 100, 97
+    the same, treated twice as noisy  74, 76, -       -, 94, 95       -, 100, -
+    synthetic control                 97, 94, 94      -, 100, 100     -, 100, 97
+    DiD, shocks felt alike            94, 94, 95      -, 94, 95       -
+    ================================  ==============  ==============  ==============
+
+    With two treated the jackknife covered 93 (synthetic DiD) and 90 (DiD). Where the treated feel the shocks more than
+    the others, DiD is wrong, and its intervals cover 93, 89 and 86 by placebos.
+
+    Frank-Wolfe as published takes at most 10,000 steps. On Proposition 99 it stops at -15.60383 where the optimum is
+    -15.60540 (synthetic DiD), and at -19.61966 where the optimum is -19.51363 (synthetic control): the objective is
+    within 1 per cent of its least there, and the effect half a per cent off. Draws use the optimum either way: the
+    standard error by placebos differs in the fourth digit.
+
+    Synthetic control here matches outcomes before adoption alone. With other predictors, the published method chooses
+    the predictors' weights by a search that has many local ends, which software settles differently; with all
+    outcomes before adoption among the predictors the others hardly count. It is left out.
 
     **References**: arkhangelsky2021; abadie2010; benmichael2021; clarke2024.
 
@@ -93,8 +122,8 @@ def att(
     ...                       "rate_2": [6, 5, 9, 1, 2], "rate_3": [7, 6, 10, 1, 3], "rate_4": [6, 7, 11, 2, 3]})
     >>> study = Study(title="Local services", unit="area", adoption="start",
     ...               outcomes=Outcome("rate_{}", "unemployment", periods=(1, 2, 3, 4)))
-    >>> [round(float(v), 2) for v in synthetic.att(emulate(study, table), method="synthetic_control").value]
-    [-2.0]
+    >>> [round(float(v), 2) for v in synthetic.att(emulate(study, table), method="did").value]
+    [-1.42]
     """
     options = Options(method=method, errors=errors, draws=draws, rng=rng, solver=solver)
     arguments.option(average, "average", AVERAGES)
@@ -115,7 +144,8 @@ def event_study(
 ) -> Estimate:
     """The gap between the treated and their synthetic comparison, by time since adoption.
 
-        gap(e) = mean over treated units of (Y_i - sum_j omega_j Y_j) at adoption + e, less its lambda-weighted mean before
+        gap(e) = mean over treated units of (Y_i - sum_j omega_j Y_j), e periods since adoption,
+                 less the mean of the same before adoption, weighted by lambda
 
     Gaps before adoption show how well the comparison fits. They were made small by the choice of weights, and are no
     test of what would have happened after.

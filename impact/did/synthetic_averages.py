@@ -124,8 +124,8 @@ def _covariance(every: list[Found], drawn: list[Array]) -> tuple[Array, float]:
     one = every[0]
     if len({(len(d), f.errors) for d, f in zip(drawn, every, strict=True)}) > 1:
         raise ValueError(
-            f"The {len(every)} outcomes over time are seen in different periods, so that different units count as treated "
-            "in them and their draws cannot be set side by side: ask for one `outcome` at a time."
+            f"The {len(every)} outcomes over time are seen in different periods, so that different units count as "
+            "treated in them and their draws cannot be set side by side: ask for one `outcome` at a time."
         )
     values = np.hstack(drawn)
     held, free = synthetic_panel.clusters_of(one.panel)
@@ -169,8 +169,8 @@ def _notes(sample: Sample) -> tuple[str, ...]:
     said = []
     if sample.covariates.shape[1]:
         said.append(
-            f"{counted(sample.covariates.shape[1], 'covariate')} of the study were not used: they do not change over time, "
-            "and weights are chosen by outcomes before adoption."
+            f"{counted(sample.covariates.shape[1], 'covariate')} of the study were not used: they do not change over "
+            "time, and weights are chosen by outcomes before adoption."
         )
     if sample.nuisance is not None:
         said.append("The weights that the design estimated are taken as given: their error is not in these.")

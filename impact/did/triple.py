@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from impact.core import arguments, doubly_robust
+from impact.core.corners import Corners
 from impact.core.inference import cluster_sums, covariance
+from impact.core.small_sample import Arms
 from impact.did.aggregate import Quantities
 from impact.did.cells import Effects
 from impact.did.observed import Observed, lacking, observed
@@ -100,7 +103,8 @@ def att_gt(
     >>> [round(float(v), 2) for v in triple.att_gt(emulate(study, table)).value]
     [3.0]
     """
-    return _quantities(sample, outcome, affected, _Options(method, comparison, anticipation, base)).att_gt()
+    options = _Options(method, comparison, anticipation, base)
+    return _estimate(sample, outcome, affected, options, Quantities.att_gt)
 
 
 def event_study(
@@ -142,7 +146,7 @@ def event_study(
     **References**: ortiz2025; gruber1994; santanna2020.
     """
     options = _Options(method, comparison, anticipation, base)
-    return _quantities(sample, outcome, affected, options).event_study(balance)
+    return _estimate(sample, outcome, affected, options, lambda q: q.event_study(balance))
 
 
 def by_group(
@@ -178,7 +182,8 @@ def by_group(
 
     **References**: ortiz2025; gruber1994; santanna2020.
     """
-    return _quantities(sample, outcome, affected, _Options(method, comparison, anticipation)).by_group()
+    options = _Options(method, comparison, anticipation)
+    return _estimate(sample, outcome, affected, options, Quantities.by_group)
 
 
 def by_period(
@@ -214,7 +219,8 @@ def by_period(
 
     **References**: ortiz2025; gruber1994; santanna2020.
     """
-    return _quantities(sample, outcome, affected, _Options(method, comparison, anticipation)).by_period()
+    options = _Options(method, comparison, anticipation)
+    return _estimate(sample, outcome, affected, options, Quantities.by_period)
 
 
 def att(
@@ -254,7 +260,8 @@ def att(
 
     **References**: ortiz2025; gruber1994; santanna2020.
     """
-    return _quantities(sample, outcome, affected, _Options(method, comparison, anticipation)).att(average)
+    options = _Options(method, comparison, anticipation)
+    return _estimate(sample, outcome, affected, options, lambda q: q.att(average))
 
 
 @dataclass(frozen=True)
@@ -277,7 +284,9 @@ class _Cell(NamedTuple):
     base: int
 
 
-def _quantities(sample: Sample, outcome: Names, affected: str | None, options: _Options) -> Quantities:
+def _estimate(
+    sample: Sample, outcome: Names, affected: str | None, options: _Options, ask: Callable[[Quantities], Estimate]
+) -> Estimate:
     inside, x, names, word = _affected(sample, affected)
     sample = _with_adoption(sample, outcome)
     how = METHODS[options.method] if x.shape[1] else "no covariates"
@@ -291,7 +300,34 @@ def _quantities(sample: Sample, outcome: Names, affected: str | None, options: _
     def cells(sample: Sample, outcome: Outcome) -> Effects:
         return _Work(sample, observed(sample, outcome, options.anticipation), inside, x, names, options).effects()
 
-    return Quantities(sample, outcome, cells, about)
+    return _with_corners(ask(Quantities(sample, outcome, cells, about)), sample, inside)
+
+
+def _with_corners(found: Estimate, sample: Sample, inside: Array) -> Estimate:
+    """With errors that know how many clusters are in each of the four groups, where clusters lie within them."""
+    arms, codes = found.small, found.cluster
+    assert isinstance(arms, Arms) and codes is not None and sample.adoption is not None
+    live = sample.weights > 0
+    if sample.nuisance is not None:
+        live = live | (sample.nuisance.influence != 0).any(axis=1)
+    mark, first = np.zeros(len(arms.sums), bool), np.zeros(len(arms.sums))
+    mark[codes], first[codes] = inside[live], sample.adoption[live]
+    if (mark[codes] != inside[live]).any() or (first[codes] != sample.adoption[live]).any():
+        return found  # clusters hold several of the groups, and are compared as they are
+    treated = first[arms.treated.any(axis=1)]
+    never = ~np.isin(first, treated) & (first > treated.min())
+    corner = np.empty(arms.sums.shape, int)
+    for k in range(arms.sums.shape[1]):
+        adopts = np.isin(first, first[arms.treated[:, k]])
+        # A mean of one unit leaves it no score: who belongs to a group is told by that, not by the score.
+        corner[:, k] = np.where(adopts | never | (arms.sums[:, k] != 0), 2 * ~adopts + ~mark, -1)
+    small = Corners(arms.sums, corner, arms.fitted)
+    lone = int((small.counts.min(axis=0) < 2).sum())
+    alone = [
+        f"{lone} of {len(found.value)} values rest on a single cluster (`{sample.study.cluster or sample.study.unit}`) "
+        "in one of the four groups compared, from which no standard error can be computed."
+    ]
+    return replace(found, small=small, notes=(*found.notes, *caution(alone[:lone])))
 
 
 def _with_adoption(sample: Sample, outcome: Names) -> Sample:

@@ -10,10 +10,11 @@ import numpy as np
 
 from impact.core import arguments, inference
 from impact.core.small_sample import Arms, Joined
-from impact.did import two_way_fit
+from impact.did import two_way_fit, two_way_panel
 from impact.did.aggregate import effect_on, is_share
 from impact.did.cells import measured_over_time
-from impact.did.two_way_fit import ALWAYS, EFFECTS, ERRORS, Fitted, Options, Panel, Terms
+from impact.did.two_way_fit import Fitted, Terms
+from impact.did.two_way_panel import ALWAYS, EFFECTS, ERRORS, Options, Panel
 from impact.estimate import Estimate
 from impact.sample import Sample, caution
 from impact.study import Outcome
@@ -43,7 +44,8 @@ def att(
 
     **Assumptions**: without treatment, outcomes of all adoption groups would have moved in parallel, given
     covariates; the effect is the same in all groups and at all times since adoption, wherever adoption is
-    staggered; nobody reacts earlier than ``anticipation`` periods before adoption; treatment is never undone.
+    staggered; nobody reacts earlier than ``anticipation`` periods before adoption; treatment is never undone
+    (where it is, the value is the effect of having adopted, for however long).
 
     Parameters
     ----------
@@ -62,8 +64,8 @@ def att(
         of ordinary least squares, which published tables have and which are wrong where a unit's errors are
         related over time.
     always_treated : ``"leave_out"`` or ``"keep"``
-        What becomes of units treated from the first period on, which can only serve as comparisons that are
-        treated themselves.
+        What becomes of units that are not seen before they are treated, which can only serve as comparisons that
+        are treated themselves. Other software keeps them.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def att(
         return two_way_fit.static(panel, options)
 
     return _estimate(
-        sample, outcome, options, terms, "Average effect since adoption", "points", {}, two_way_fit.static_notes
+        sample, outcome, options, terms, "Average effect since adoption", "points", {}, two_way_panel.static_notes
     )
 
 
@@ -120,6 +122,9 @@ def event_study(
     without the reference, the last period before adoption (less anticipation), from which all
     are measured. Where groups adopt at different times and effects differ between them, each
     coefficient mixes effects of other times (Sun and Abraham): :mod:`impact.did.sun_abraham` does not.
+
+    A treatment that lasts one period has an effect at 0 and what is left of it at 1: with ``leads=0`` these are the
+    coefficients of treatment and of treatment a period ago.
 
     **Assumptions**: as for :func:`att`, but effects may differ with time since adoption.
 
@@ -151,6 +156,8 @@ def event_study(
     for name, value in (("leads", leads), ("lags", lags)):
         arguments.number(value, name, least=0, most=1e6, optional=True)
     zero = None if reference is None else arguments.numbers(reference, "reference")
+    if zero is not None and not len(zero):
+        raise ValueError("`reference` is an empty list: name a time since adoption, or leave it out.")
     options = Options(
         anticipation=anticipation, effects=effects, errors=errors, always_treated=always_treated,
         leads=leads, lags=lags, reference=zero,
@@ -161,7 +168,7 @@ def event_study(
 
     axes = {"time": f"{measured_over_time(sample, outcome)[0].per.split()[0]}s since adoption"}
     return _estimate(
-        sample, outcome, options, terms, "Effect by time since adoption", "path", axes, two_way_fit.dynamic_notes
+        sample, outcome, options, terms, "Effect by time since adoption", "path", axes, two_way_panel.dynamic_notes
     )
 
 
@@ -180,7 +187,7 @@ def _estimate(
     found: list[Fitted] = []
     notes: list[str] = []
     for o in asked:
-        panel = two_way_fit.panel_of(sample, o, options)
+        panel = two_way_panel.panel_of(sample, o, options)
         found.append(two_way_fit.fitted(sample, o, panel, terms(panel), options))
         notes += [*panel.notes, *found[-1].notes, *staggered(panel, options)]
     about = {
@@ -236,7 +243,7 @@ def _reported(
     )  # fmt: skip
     lone = int(np.isnan(small.degrees).sum())
     if lone:
-        which = f"{lone} of {len(value)} values rest" if len(value) > 1 else "The value rests"
+        which = f"{lone} of {len(value)} values rest{'s' * (lone == 1)}" if len(value) > 1 else "The value rests"
         about["notes"] = (*about["notes"], *caution([
             f"{which} on a single treated cluster (`{sample.study.cluster or sample.study.unit}`), from which no "
             "standard error can be computed: see impact.did.few_treated."

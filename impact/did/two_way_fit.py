@@ -1,84 +1,21 @@
-"""The regression behind two-way effects: from a sample to regressors by adoption group, and to values with errors."""
+"""The regression behind two-way effects: from regressors by adoption group to values with errors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from impact.core import arguments, bell_mccaffrey, goodman_bacon
-from impact.core.collapsed import Collapsed, collapsed
+from impact.core import bell_mccaffrey
+from impact.core.collapsed import Collapsed, collapsed, collapsed_with_gaps
 from impact.core.regression import Regression, regress
 from impact.core.small_sample import FEW, Small
-from impact.did.cells import first_seen, periods_of
+from impact.did.two_way_panel import Options, Panel
 from impact.sample import Sample, caution
 from impact.show.words import listing
 from impact.study import Outcome
 
 Array = np.ndarray
-
-EFFECTS = {"within": "unit and period effects", "first_difference": "first differences with period effects"}
-ERRORS = {"clustered": "errors by cluster", "conventional": "conventional errors"}
-ALWAYS = {"leave_out": "units treated from the start left out", "keep": "units treated from the start kept"}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Options:
-    """What was asked for; refused in words where it makes no sense."""
-
-    anticipation: float = 0
-    effects: str = "within"
-    errors: str = "clustered"
-    always_treated: str = "leave_out"
-    leads: float | None = None
-    lags: float | None = None
-    reference: Array | None = None
-
-    def __post_init__(self) -> None:
-        for name, known in (("effects", EFFECTS), ("errors", ERRORS), ("always_treated", ALWAYS)):
-            arguments.option(getattr(self, name), name, known)
-        arguments.number(self.anticipation, "anticipation", least=0, most=1e6)
-
-
-class Panel(NamedTuple):
-    """One outcome of a sample, its units sorted into groups that adopt together.
-
-    ``first`` (C,) is each group's first treated period, infinite for never, ``start`` (C,) its position
-    among the T periods; ``group`` (n,) the group of each unit; ``weights`` (n,) are zero for units left out.
-    """
-
-    outcome: Array
-    periods: Array
-    first: Array
-    start: Array
-    group: Array
-    weights: Array
-    covariates: Array
-    notes: tuple[str, ...]
-
-    @property
-    def used(self) -> Array:
-        return self.weights > 0
-
-    @property
-    def seen(self) -> Array:
-        """(n, T) which observations there are, of units with weight."""
-        return np.asarray(~np.isnan(self.outcome) & self.used[:, None])
-
-    @property
-    def gaps(self) -> bool:
-        return bool((self.seen != self.used[:, None]).any())
-
-    @property
-    def once(self) -> Array:
-        """(n,) units seen in a single period."""
-        return np.asarray(self.seen.sum(axis=1) == 1)
-
-    @property
-    def repeated(self) -> bool:
-        """A repeated cross-section: nobody is seen twice, and groups have constants in place of units."""
-        return self.gaps and bool((self.seen.sum(axis=1) <= 1).all())
 
 
 class Terms(NamedTuple):
@@ -103,41 +40,6 @@ class Fitted(NamedTuple):
     conventional: Array
     degrees: int
     notes: tuple[str, ...]
-
-
-def panel_of(sample: Sample, outcome: Outcome, options: Options) -> Panel:
-    """The outcome, and who adopts when; units treated from the start are left out, or kept if so asked."""
-    periods = periods_of(sample, outcome)
-    seen, notes = first_seen(sample, outcome, periods, options.anticipation)
-    assert sample.adoption is not None
-    weights, always = sample.weights, seen == -np.inf
-    if options.always_treated == "keep":
-        seen = np.where(always, sample.adoption, seen)
-        notes = [n.replace("and are left out", "and are kept as comparisons that are treated") for n in notes]
-    else:
-        weights = np.where(always, 0.0, weights)
-    seen = np.where(seen > periods[-1], np.inf, seen)
-    first, group = np.unique(np.where(weights > 0, seen, np.inf), return_inverse=True)
-    panel = Panel(
-        sample.outcome(outcome.name, gaps=True), periods, first, np.searchsorted(periods, first), group, weights,
-        sample.covariates, (),
-    )  # fmt: skip
-    return panel._replace(notes=(*notes, *_gap_notes(panel, outcome, options)))
-
-
-def _gap_notes(panel: Panel, outcome: Outcome, options: Options) -> list[str]:
-    """Who is not seen in every period, and what becomes of them."""
-    if panel.repeated:
-        if options.effects != "within":
-            raise ValueError(
-                f"First differences were asked for, and none of {int(panel.used.sum()):,} units is seen in more than "
-                f"one period of `{outcome.name}`: use effects='within', in which adoption groups have constants."
-            )
-        return [f"No unit is seen twice in `{outcome.name}`: adoption groups have constants in place of units."]
-    once, n = int(panel.once.sum()), int(panel.used.sum())
-    if not once:
-        return []
-    return [f"{once:,} of {n:,} units are seen in a single period of `{outcome.name}` and say nothing on changes."]
 
 
 def static(panel: Panel, options: Options) -> Terms:
@@ -182,7 +84,7 @@ def dynamic(panel: Panel, options: Options) -> Terms:
 
 
 def fitted(sample: Sample, outcome: Outcome, panel: Panel, terms: Terms, options: Options) -> Fitted:
-    """The regression: from group means where every unit is seen, else on all observations."""
+    """The regression: from means of units that are alike, or on all observations where the small sample needs them."""
     k = len(next(iter(terms.labels.values())))
     live = sample.weights > 0
     cluster = np.zeros(len(sample), int)
@@ -191,7 +93,7 @@ def fitted(sample: Sample, outcome: Outcome, panel: Panel, terms: Terms, options
     few = bool((_sides(cluster, panel, covers) < FEW).any())
     exact = few and sample.nuisance is None and options.errors == "clustered"
     exact = exact and _affordable(cluster, panel, terms)
-    fit = regression(outcome, panel, terms, options, all_observations=exact or panel.gaps)
+    fit = regression(outcome, panel, terms, options, all_observations=exact)
     kept = np.flatnonzero(fit.kept < k)
     place = fit.kept[kept]
     small = None
@@ -239,11 +141,15 @@ def regression(
     if not within:
         y, pattern = np.diff(y, axis=1), np.diff(pattern, axis=1)
     try:
-        if not all_observations:
+        if not all_observations and not panel.gaps:
             return collapsed(y, panel.group, pattern, panel.covariates, panel.weights, within=within)
         unit, period = np.nonzero(~np.isnan(y) & panel.used[:, None])
         if not len(unit):
             raise ValueError("No unit is seen in two periods running, to take differences of: use effects='within'.")
+        if not all_observations and not panel.covariates.shape[1] and not panel.repeated:
+            found = collapsed_with_gaps(y, panel.group, pattern, panel.weights, within=within)
+            if found is not None:
+                return found
         x = pattern[panel.group[unit], period]
         later = range(1 if within and not panel.repeated else 0, y.shape[1])
         own = [(period == t) * z[unit] for z in panel.covariates.T for t in later]
@@ -260,8 +166,8 @@ def _untold(terms: Terms, lost: Array, panel: Panel) -> tuple[str, ...]:
     times = np.sort(terms.labels["time"][lost])
     never = "" if (panel.start == len(panel.periods)).any() else ", no unit being never treated"
     return caution([
-        f"The effect at {listing(f'{t:g}' for t in times)} periods since adoption cannot be told from the effects of "
-        f"units and periods{never}: it is set to zero, and all others are measured from it too."
+        f"Effects at {listing(f'{t:g}' for t in times)} periods since adoption cannot be told from the effects of "
+        f"units and periods{never}: zero is assumed there, as at the reference, and others are measured from it."
     ])  # fmt: skip
 
 
@@ -279,34 +185,3 @@ def refuse_conventional(sample: Sample, asked: tuple[Outcome, ...], options: Opt
             f"Conventional errors were asked for, and the weights of this sample were estimated ({sample.steps[-1]}), "
             "whose error they leave out: use errors='clustered'."
         )
-
-
-def static_notes(panel: Panel, options: Options) -> list[str]:
-    """How much of the estimate compares units with units that are treated already."""
-    start, periods = panel.start, len(panel.periods)
-    groups = int((start < periods).sum())
-    if groups < 2:
-        return []
-    said = f"Adoption is staggered over {groups} periods: "
-    mislead = "which mislead where effects change over time or differ between groups"
-    if options.effects != "within":
-        return [f"{said}part of this estimate compares changes with those of units already treated, {mislead}."]
-    weight = np.bincount(panel.group[panel.used], panel.weights[panel.used], len(start))
-    parts = goodman_bacon.comparisons(start, weight, np.zeros((len(start), periods)))
-    share = float(parts.weight[parts.forbidden].sum())
-    where = " (in the balanced panel without covariates)" if panel.gaps or panel.covariates.shape[1] else ""
-    return [
-        f"{said}{100 * share:.0f}% of this estimate's weight{where} lies on comparisons with units already treated, "
-        f"{mislead}; impact.checks.goodman_bacon lists them."
-    ]
-
-
-def dynamic_notes(panel: Panel, options: Options) -> list[str]:
-    """That coefficients by time since adoption may mix effects of other times."""
-    groups = int((panel.start < len(panel.periods)).sum())
-    if groups < 2:
-        return []
-    return [
-        f"Adoption is staggered over {groups} periods: where effects differ between adoption groups, each of these "
-        "coefficients mixes effects of other times since adoption; impact.did.sun_abraham keeps them apart."
-    ]

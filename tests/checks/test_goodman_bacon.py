@@ -23,8 +23,9 @@ def table(starts, n=90, periods=8, growth=0.0, seed=0, weighted=False):
     age = np.where(np.isinf(g[:, None]), -1, t - g[:, None])
     y = r.normal(size=(n, 1)) + 0.2 * t + r.normal(size=(n, periods)) + np.where(age >= 0, 1 + growth * age, 0)
     w = r.uniform(0.5, 2, n) if weighted else np.ones(n)
-    return pd.DataFrame({"unit": np.repeat(np.arange(n), periods), "time": np.tile(t, n), "y": y.ravel(),
-                         "start": np.repeat(np.where(np.isinf(g), np.nan, g), periods), "w": np.repeat(w, periods)})  # fmt: skip
+    start = np.where(np.isinf(g), np.nan, g)
+    columns = {"time": np.tile(t, n), "y": y.ravel(), "start": np.repeat(start, periods), "w": np.repeat(w, periods)}
+    return pd.DataFrame({"unit": np.repeat(np.arange(n), periods), **columns})
 
 
 @pytest.mark.parametrize("always", ["leave_out", "keep"])

@@ -249,7 +249,7 @@ def test_missed_trend_refuses_and_leaves_open_in_words():
         with pytest.raises(ValueError, match="set it so|choose"):
             missed_trend(found, **wrong)
     few = Estimate.of_covariance({"time": AGES}, VALUES, found.vcov, df=2)
-    with pytest.raises(ValueError, match="3 effects before adoption and 3 independent clusters"):
+    with pytest.raises(ValueError, match="3 effects before adoption with 2 degrees of freedom"):
         missed_trend(few)
     assert "It cannot be decided" in missed_trend(found.where("time >= 0")).reason
     assert "It cannot be decided" in missed_trend(found.where("time < 0")).reason

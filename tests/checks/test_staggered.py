@@ -68,7 +68,7 @@ def test_nobody_needs_to_be_left_out_of_the_sample_to_be_left_out(check):
 
 
 def test_a_design_on_the_sample_or_in_the_estimator():
-    table = panel(effect=1.0, n=90).assign(need=np.random.default_rng(3).normal(size=90))
+    table = panel(effect=1.0, n=36).assign(need=np.random.default_rng(3).normal(size=36))
     sample = sample_of(table, covariates="need")
 
     def whole(s, **options):
@@ -297,12 +297,12 @@ def test_tables_of_pairs_and_of_places_say_the_same():
 
 def test_neighbours_adopt_with_the_first_of_theirs():
     table, pairs, _ = line()
-    table.loc[6, "start"] = 7.0
+    table.loc[6, "start"], table.loc[4, "start"], table.loc[12, "start"] = 7.0, 5.0, 99.0
     sample = sample_of(table)
     from impact.checks.spillover import _reached
 
-    when = _reached(sample, places.neighbours(sample, pairs))
-    np.testing.assert_array_equal(when[[1, 5, 7, 11, 2, 0]], [5, 7, 7, 5, np.inf, np.inf])
+    when = _reached(over_time.Subject.of(sample, None), places.neighbours(sample, pairs))
+    np.testing.assert_array_equal(when[[1, 5, 7, 11, 2, 0, 13]], [5, 5, 7, np.inf, np.inf, np.inf, np.inf])
 
 
 def test_no_spillover_is_for_the_reader_to_judge_unless_it_is_small():
@@ -400,3 +400,15 @@ def test_several_values_for_one_outcome_are_refused(check):
 
     with pytest.raises(ValueError, match=r"gave \d+ values for one outcome"):
         check(sample, estimator=several, **given)
+
+
+@pytest.mark.parametrize("check", [anticipation, placebo_dates, composition, spillover], ids=lambda f: f.__name__)
+def test_one_treated_cluster_gives_values_without_errors_and_no_verdict(check):
+    table = panel(clusters=12).assign(start=lambda t: t["start"].where(t["group"] == 0))
+    if check is composition:
+        table.loc[np.random.default_rng(0).random(60) < 0.2, "y_6"] = np.nan
+    pairs = pd.DataFrame({"one": table["area"][:-1].to_numpy(), "other": table["area"][1:].to_numpy()})
+    given = {"neighbours": pairs} if check is spillover else {}
+    found = check(sample_of(table, cluster="group", missing="keep"), **given)
+    assert found.passed is None and found.table["estimate"].notna().all()
+    assert "cannot be" in found.reason and repr(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from impact.core.collapsed import collapsed
+from impact.core.collapsed import collapsed, collapsed_with_gaps
 from impact.core.regression import regress
 
 
@@ -49,3 +49,29 @@ def test_a_column_that_others_explain_is_left_out():
     assert found.kept.tolist() == [0, 1, 2, 3] and found.redundant.tolist() == [4, 5]
     with pytest.raises(ValueError, match="tells 0 of the columns"):
         collapsed(y, code, np.ones_like(pattern), z, w)
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_units_seen_in_the_same_periods_are_a_kind(within):
+    y, code, pattern, _, w = panel(7, n=200)
+    y[np.random.default_rng(0).random(y.shape) < 0.3] = np.nan
+    y[:3] = np.nan
+    y[3, 1:] = np.nan
+    wide = np.concatenate([pattern, pattern.sum(axis=2, keepdims=True), np.ones_like(pattern[:, :, :1])], axis=2)
+    a = collapsed_with_gaps(y, code, wide, w, within=within)
+    unit, period = np.nonzero(~np.isnan(y))
+    effects = (unit, period) if within else (period,)
+    b = regress(y[unit, period], wide[code[unit], period], row=unit, effects=effects, weights=w)
+    assert a.kept.tolist() == b.kept.tolist() == [0, 1, 2, 3] and a.redundant.tolist() == [4, 5]
+    np.testing.assert_allclose(a.coefficients, b.coefficients, rtol=1e-8)
+    np.testing.assert_allclose(a.scores, b.scores, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(a.conventional(), b.conventional(), rtol=1e-7)
+    assert a.degrees == b.degrees
+
+
+def test_where_every_unit_is_a_kind_of_its_own_it_says_no(monkeypatch):
+    from impact.core import collapsed as module
+
+    monkeypatch.setattr(module, "MOST", 10)
+    y, code, pattern, _, w = panel(7)
+    assert collapsed_with_gaps(y, code, pattern, w) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from impact.core import areas, few, leverage, permutation, wild_bootstrap
+from impact.core import areas, few, leverage, permutation, synthetic_placebo, wild_bootstrap
 
 
 def data(seed, n=60, groups=12, p=2):
@@ -252,3 +252,61 @@ def test_the_interval_of_equal_tails_is_an_inversion():
     assert few.equal_tails(2.0, errors, low + 1e-9) > 0.05 >= few.equal_tails(2.0, errors, low - 1e-9)
     assert few.equal_tails(2.0, errors, high - 1e-9) > 0.05 >= few.equal_tails(2.0, errors, high + 1e-9)
     assert few.inverted(2.0, errors[:30], 0.95) == (-np.inf, np.inf)
+
+
+def test_errors_known_from_few_donors_have_students_tails():
+    """With donors exactly normal, quantiles are those of a t with one degree of freedom less than donors."""
+    from scipy import stats
+
+    rng = np.random.default_rng(5)
+    normal = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
+    pool = few.Donors(normal, np.ones(4000), apart=10)
+    errors = few.drawn_errors([pool, pool], np.array([0.5, 0.5]), 200_000, rng) * np.sqrt(2)
+    for p in (0.9, 0.975):
+        assert np.quantile(errors, p) == pytest.approx(stats.t.ppf(p, 9), rel=0.02)
+
+
+# ---- synthetic control --------------------------------------------------------------------------
+
+
+def paths(seed=0, n=30, periods=12):
+    rng = np.random.default_rng(seed)
+    return np.cumsum(rng.normal(size=(n, periods)), axis=1) + rng.normal(size=(n, 1)) * np.linspace(0, 3, periods)
+
+
+def test_synthetic_weights_are_the_optimum():
+    """Where a unit has a weight the gradient is least, and the same; elsewhere it is no less."""
+    early = paths()
+    early = early - early.mean(axis=1, keepdims=True)
+    rng = np.random.default_rng(1)
+    treated = np.array([rng.permutation(30) < 4 for _ in range(20)])
+    share = treated / treated.sum(axis=1, keepdims=True)
+    ridge = synthetic_placebo.penalty(early, 4, 6)
+    found = synthetic_placebo.comparison(early, share, treated, ridge)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (found >= 0).all() and (found[treated] == 0).all()
+    for weights, target, closed in zip(found, share @ early, treated, strict=True):
+        slope = early @ (weights @ early - target) + ridge * weights
+        used = weights > 1e-6
+        assert np.ptp(slope[used]) < 1e-3 * np.abs(slope).max()
+        assert (slope[~closed & ~used] > slope[used].min() - 1e-3 * np.abs(slope).max()).all()
+
+
+def test_a_synthetic_control_is_linear_in_an_effect_on_the_treated():
+    y, rng = paths(2, periods=18), np.random.default_rng(3)
+    every = np.array([np.arange(30) < 5, *(rng.permutation(30) < 5 for _ in range(9))])
+    raised = y[:, 12:].mean(axis=1) + 2.5 * every[0]
+    weights = rng.uniform(0.5, 2, 30)
+    value, pull = synthetic_placebo.placements(y[:, :12], y[:, 12:].mean(axis=1), weights, every, 6)
+    moved, same = synthetic_placebo.placements(y[:, :12], raised, weights, every, 6)
+    np.testing.assert_allclose(moved, value + 2.5 * pull)
+    np.testing.assert_allclose(same, pull)
+    assert pull[0] == pytest.approx(1)
+
+
+def test_with_one_period_before_or_none_that_moves_the_comparison_is_the_plain_mean():
+    y, treated = paths(4), np.arange(30) < 5
+    for early in (y[:, :1], np.tile(y[:, :1], (1, 4))):
+        value, _ = synthetic_placebo.placements(early, y[:, 5], np.ones(30), treated[None], 1)
+        change = y[:, 5] - early.mean(axis=1)
+        assert value[0] == pytest.approx(change[:5].mean() - change[5:].mean())

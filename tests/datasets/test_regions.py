@@ -20,7 +20,7 @@ from impact.datasets import regions
 from impact.datasets.regions import AREAS, END, LOGS, MONTHS, START, Regions
 from impact.study import Study
 
-SPECIFICATION = Path("/work/shared/simulators/regions.py")
+SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "simulators" / "regions.py"
 NULL = {"effect": 0.0, "activation": 0.0, "spillover": 0.0, "area_spread": 0.0, "selected": False}
 
 

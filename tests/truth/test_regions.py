@@ -25,7 +25,7 @@ STUDY = Study(
     outcomes=[Outcome(column, label, unit="per cent") for column, label in LABELS.items()],
 )  # fmt: skip
 WINDOW = {"before": 24, "after": 17}
-ROBUST, DRAWS = "robust t, by unit", 399
+ROBUST, SYNTHETIC, DRAWS = "robust t, by unit", "synthetic control, placebo areas", 59
 
 
 def tables(trial):
@@ -52,7 +52,7 @@ def null(first, last, selected=False, covariates=False):
         trial = regions(seed, **NULL, selected=selected)
         sample = adjusted(trial) if covariates else emulate(STUDY, trial.months)
         asked = {"outcome": "log_broad", "draws": DRAWS, "rng": seed, **WINDOW}
-        touching = few_treated.permutation(sample, neighbours=trial.neighbours, **asked).tidy()
+        touching = few_treated.permutation(sample, neighbours=trial.neighbours, **asked | {"draws": 399}).tidy()
         table = few_treated.compare(sample, **tables(trial), **asked).tidy()
         touching["method"] = "permutation of areas that touch"
         found.append(pd.concat([table, touching]).assign(seed=seed))
@@ -67,11 +67,10 @@ def test_what_is_called_valid_rejects_a_true_null_three_to_seven_times_in_a_hund
     """Monte Carlo errors are 0.7 points with 1,000 runs."""
     found = null(1, 1000)
     share, valid = rejections(found), found.groupby("method")["valid"].agg(lambda v: (v == "yes").all())
-    print(pd.DataFrame({"rejects": share, "valid": valid}))
     covered = (found["conf_low"] <= 0) & (found["conf_high"] >= 0)
-    print("intervals cover", covered.groupby(found["method"]).mean())
-    assert 0.13 < share[ROBUST] < 0.20 and not valid[ROBUST]
-    assert valid.sum() == 6
+    print(pd.DataFrame({"rejects": share, "covers": covered.groupby(found["method"]).mean(), "valid": valid}))
+    assert 0.13 < share[ROBUST] < 0.22 and not valid[ROBUST]
+    assert valid.sum() == 7
     for method in share.index[valid]:
         assert 0.03 <= share[method] <= 0.07, (method, share[method])
     # Intervals are inversions: they leave out zero exactly where p says so, but for rounding.
@@ -82,15 +81,84 @@ def test_with_selection_none_of_them_is_right():
     """The trial was sought where unemployment had grown most, and what had grown comes down again."""
     found = null(1, 200, selected=True)
     share = rejections(found)
-    bias = found.groupby("method")["estimate"].mean().iloc[0]
+    bias = found.loc[found["method"] == ROBUST, "estimate"].mean()
     print(share, bias)
     assert -1.4 < bias < -0.6
-    assert share[ROBUST] > 0.15
-    assert share["permutation of areas"] > share[ROBUST] / 6
+    assert share[ROBUST] > 0.2
+    for method in ("permutation of areas", "Conley-Taber", "wild cluster bootstrap"):
+        assert 0.05 < share[method] < share[ROBUST]
 
 
 def test_adjusting_for_what_the_places_were_chosen_by():
-    plain, found = null(1, 200, selected=True), null(1, 200, selected=True, covariates=True)
-    share = rejections(found)
-    print(share, found["estimate"].mean(), found.groupby("method")["estimate"].std().iloc[0])
-    assert abs(found["estimate"].mean()) < abs(plain["estimate"].mean())
+    """Given growth from 2014 to 2016 and population the bias is gone: here they are all that selection was by.
+
+    The synthetic control, which makes no use of covariates, keeps most of it.
+    """
+    plain, found = (null(1, 200, selected=True, covariates=c) for c in (False, True))
+    bias, left = (f.loc[f["method"] == ROBUST, "estimate"].mean() for f in (plain, found))
+    print(rejections(found), bias, left, found.loc[found["method"] == ROBUST, "estimate"].std())
+    assert abs(left) < 0.4 < abs(bias)
+    share = rejections(found).drop([SYNTHETIC, ROBUST, "wild bootstrap by unit"])
+    assert (share < 0.08).all()
+
+
+# ---- the study ------------------------------------------------------------------------------
+
+
+@cache
+def studies():
+    """Broad unemployment in 200 trials as they are: what each method says, beside the truth of its own seed."""
+    found, means = [], []
+    for seed in range(1, 201):
+        trial = regions(seed)
+        sample = emulate(STUDY, trial.months)
+        table = few_treated.compare(
+            sample, outcome="log_broad", aim=-10, draws=DRAWS, rng=seed, **tables(trial), **WINDOW
+        )
+        found.append(table.tidy().assign(seed=seed, truth=trial.effect("log_broad")))
+        by_outcome = few_treated.cluster_robust(sample, **WINDOW).tidy()["estimate"]
+        means.append([*by_outcome, *(trial.effect(name) for name in LABELS)])
+    return pd.concat(found), np.array(means)
+
+
+def test_the_study_rejects_the_aim_and_could_not_have_seen_one_per_cent():
+    """True: broad -0.8, open -5.4, total cost +0.3 per cent. The aim was -10."""
+    found, means = studies()
+    print("estimates and truths, by outcome", np.round(means.mean(axis=0), 2))
+    np.testing.assert_allclose(means.mean(axis=0)[3:], [-0.8, -5.4, 0.3], atol=0.06)
+    valid = found[found["valid"] == "yes"]
+    by_method = valid.groupby("method")
+    said = pd.DataFrame({
+        "rejects the aim": by_method["p_aim"].agg(lambda p: (p <= 0.05).mean()),
+        "rejects zero": by_method["p_value"].agg(lambda p: (p <= 0.05).mean()),
+        "detectable": by_method["smallest_detectable"].mean(),
+    })  # fmt: skip
+    covers = (valid["conf_low"] <= valid["truth"]) & (valid["truth"] <= valid["conf_high"])
+    print(said.assign(covers=covers.groupby(valid["method"]).mean()))
+    assert (said["rejects the aim"] > 0.8).all()
+    assert (valid["smallest_detectable"] > 2).all()  # twice one per cent, in every run by every method
+    assert (said["rejects zero"] < 0.3).all()
+
+
+# ---- twenty units, five treated -----------------------------------------------------------------
+
+
+def test_twenty_units_of_which_five_are_treated():
+    """Errors last from period to period; what is offered covers 93 to 97 in 100. Monte Carlo errors are 0.7 points."""
+    rng = np.random.default_rng(2019)
+    study = Study(title="t", unit="unit", adoption="start", outcomes=Outcome("y_{}", periods=range(1, 11)))
+    names, held = [f"y_{t}" for t in range(1, 11)], []
+    for seed in range(1000):
+        e = np.zeros((20, 10))
+        e[:, 0] = rng.normal(size=20) / 0.6
+        for t in range(1, 10):
+            e[:, t] = 0.8 * e[:, t - 1] + rng.normal(size=20)
+        data = pd.DataFrame(e, columns=names).assign(unit=range(20), start=np.where(np.arange(20) < 5, 6, np.nan))
+        table = few_treated.compare(emulate(study, data), draws=199, rng=seed).tidy()
+        held.append(table.assign(held=(table["conf_low"] <= 0) & (table["conf_high"] >= 0)))
+    found = pd.concat(held)
+    covered = found.groupby("method")["held"].mean()
+    offered = found.groupby("method")["valid"].agg(lambda v: (v == "yes").all())
+    print(pd.DataFrame({"covers": covered, "offered": offered}))
+    assert offered.sum() == 4 and not offered[ROBUST] and not offered["Conley-Taber"]
+    assert ((covered[offered] >= 0.93) & (covered[offered] <= 0.97)).all()
