@@ -154,9 +154,14 @@ class Estimate:
 
     @property
     def df(self) -> float:
-        """Degrees of freedom of what is said of all values together: the fewest of any value that has an error."""
+        """Degrees of freedom of what is said of all values together: the harmonic mean of those that have an error.
+
+        Effects of early adopters and late ones rest on different units, some on few. The fewest degrees would make
+        what is said of all of them far too strict.
+        """
         known = self.dfs[np.isfinite(self.std_error)]
-        return float(known.min()) if len(known) else np.nan
+        with np.errstate(divide="ignore"):
+            return float(1 / np.mean(1 / known)) if len(known) else np.nan
 
     @cached_property
     def vcov(self) -> Array:
