@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from impact.core import inference
+from impact.core.pretest import together
 from impact.core.small_sample import Arms, Small
 from impact.sample import Sample, caution
 from impact.scales import SCALES
@@ -207,13 +208,15 @@ class Estimate:
         """A joint test that every value equals ``null``: Hotelling's, with an F reference.
 
         With G clusters and k values, ``W (G - k) / (k (G - 1))`` is compared with F(k, G - k),
-        W being the Wald statistic. With fewer clusters than values there is no test: p is NaN.
+        W being the Wald statistic. With fewer clusters than values there is no test: p is NaN. Where values
+        have degrees of freedom of their own, G - 1 is their harmonic mean.
 
         References
         ----------
         hotelling1931.
         """
-        return inference.hotelling(self.value - null, self.vcov, self.df)
+        degrees = self.dfs[np.isfinite(self.std_error)]
+        return inference.hotelling(self.value - null, self.vcov, together(degrees) if len(degrees) else np.nan)
 
     # ---- reading --------------------------------------------------------------------------
 
