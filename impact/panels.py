@@ -47,8 +47,7 @@ class Panel:
         for name in (study.adoption, study.treatment, study.cluster):
             changing = self._changing(name) if name is not None else 0
             if changing:
-                staggered = ", or name as `adoption` a column with the first period of treatment"
-                advice = staggered if name == study.treatment else ""
+                advice = self._staggered() if name == study.treatment else ""
                 raise ValueError(
                     f"`{name}` changes over time for {changing} units (`{study.unit}`): give each unit one value in "
                     f"all its rows{advice}."
@@ -62,6 +61,19 @@ class Panel:
                 )
         order = np.argsort(self.when, kind="stable")
         return self.long.iloc[order].drop_duplicates(study.unit).sort_index().reset_index(drop=True)
+
+    def _staggered(self) -> str:
+        """What to do where treatment changes over time, and for how many units it ends again."""
+        order = np.lexsort((self.when, pd.factorize(self.long[self.study.unit])[0]))
+        unit = self.long[self.study.unit].to_numpy()[order]
+        treated = np.logical_or.reduce([col.equal(self.long[self.study.treatment], c) for c in self.study.treatments])
+        ends = (unit[1:] == unit[:-1]) & treated[order][:-1] & ~treated[order][1:]
+        leave = len(set(unit[1:][ends].tolist()))
+        again = (
+            f"; treatment ends again for {leave} of them, which no estimator of impact.did takes into account: their "
+            "effects since the first period of treatment are of having started"
+        )
+        return f", or name as `adoption` a column with the first period of treatment{again if leave else ''}"
 
     def _changing(self, name: str) -> int:
         values = self.long.groupby(self.study.unit, observed=True)[name].nunique(dropna=False)

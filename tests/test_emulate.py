@@ -359,6 +359,14 @@ def test_what_changes_over_time_is_taken_from_the_first_period_and_noted():
         emulate(PANEL, data.assign(start=data["quarter"]))
 
 
+def test_treatment_that_ends_again_is_counted():
+    data = regions(30)
+    on = ((data["quarter"] >= data["start"]) & (data["quarter"] < 5)).astype(int)
+    study = PANEL.revise(adoption=None, treatment="on")
+    with pytest.raises(ValueError, match="`on` changes over time for .*treatment ends again for 20 of them"):
+        emulate(study, data.assign(on=on))
+
+
 @pytest.mark.parametrize("never", ["empty", "infinity", "zero", "99"])
 def test_never_may_be_empty_infinite_or_a_code(never):
     data = regions(30)

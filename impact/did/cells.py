@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from impact.sample import Sample
+from impact.show.words import listing
 from impact.study import Outcome
 
 Array = np.ndarray
+MOST = 6
 
 
 class Average(NamedTuple):
@@ -96,15 +98,29 @@ def periods_of(sample: Sample, outcome: Outcome) -> Array:
             f"`{outcome.name}` is seen in {len(periods)} period: a difference in differences needs at least two, "
             "one of them before adoption."
         )
-    steps = np.diff(periods)
-    if not np.allclose(steps, steps[0]):
-        odd = int((~np.isclose(steps, np.median(steps))).sum())
-        raise ValueError(
-            f"The {len(periods)} periods of `{outcome.name}` are not evenly spaced ({odd} of {len(steps)} gaps differ "
-            "from the others), so time since adoption would mean different things: add the missing periods, or number "
-            "the periods that there are 1, 2, 3 and so on, adoption too."
-        )
     return periods
+
+
+def gaps_in_time(outcome: Outcome, periods: Array) -> list[str]:
+    """A note on periods that were not observed, if they are not evenly spaced."""
+    steps = np.diff(periods)
+    if np.allclose(steps, steps[0]):
+        return []
+    usual = float(np.min(steps))
+    wide = np.flatnonzero(steps > usual * (1 + 1e-8))
+    if np.allclose(steps / usual, np.round(steps / usual)):
+        absent = [p for j in wide for p in np.arange(periods[j] + usual, periods[j + 1] - usual / 2, usual)]
+        some = listing(f"{p:g}" for p in absent[:MOST]) + (" and more" if len(absent) > MOST else "")
+        which = f"{len(absent)} periods in between were not observed ({some})"
+        which = which if len(absent) > 1 else f"the period {absent[0]:g} was not observed"
+    else:
+        verb = "is" if len(wide) == 1 else "are"
+        which = f"{len(wide)} of {len(steps)} gaps {verb} wider than the narrowest, of {usual:g}"
+    return [
+        f"The periods of `{outcome.name}` are not evenly spaced: {which}. Time since adoption is counted in the "
+        "periods' own numbers, an effect at a time rests on the groups observed then, and a change over a wide gap "
+        "counts as one."
+    ]
 
 
 def first_seen(sample: Sample, outcome: Outcome, periods: Array, anticipation: float = 0) -> tuple[Array, list[str]]:
@@ -117,7 +133,7 @@ def first_seen(sample: Sample, outcome: Outcome, periods: Array, anticipation: f
     between = int((used & inside & (adoption > periods[0]) & (first != adoption)).sum())
     always = first <= periods[0] + anticipation
     late, n = int((used & ~inside & np.isfinite(adoption)).sum()), int(used.sum())
-    notes = []
+    notes = gaps_in_time(outcome, periods)
     if (used & always).any():
         early = f", counted {anticipation:g} early for anticipation" if anticipation else ""
         notes.append(

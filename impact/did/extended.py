@@ -63,7 +63,7 @@ def att_gt(sample: Sample, *, outcome: Names = None, comparison: str = "not_yet"
     Raises
     ------
     ValueError
-        No adoption or no outcome over time; periods unevenly spaced; nobody seen both before and after adoption;
+        No adoption or no outcome over time; nobody seen both before and after adoption;
         nobody to compare with.
 
     **References**: wooldridge2025; borusyak2024; callaway2021.

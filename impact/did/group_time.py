@@ -17,7 +17,7 @@ import numpy as np
 from impact.core import cohorts, cross_sections, doubly_robust, staggered
 from impact.core.linear import coordinates
 from impact.did import lacking
-from impact.did.cells import Effects, first_seen
+from impact.did.cells import Effects, first_seen, periods_of
 from impact.did.options import COMPARISONS, Options
 from impact.sample import Sample, told
 from impact.study import Outcome
@@ -63,13 +63,13 @@ class _Work:
 
 def effects(sample: Sample, outcome: Outcome, options: Options) -> Effects:
     """All cells of one outcome that can be estimated; what is said of the others is in the notes."""
-    periods, notes = lacking.periods_of(sample, outcome)
-    first, more = first_seen(sample, outcome, periods, options.anticipation)
+    periods = periods_of(sample, outcome)
+    first, said = first_seen(sample, outcome, periods, options.anticipation)
     used = sample.weights > 0
     groups = np.unique(first[used & np.isfinite(first) & (first <= periods[-1])])
     cells = [c for g in groups for c in _cells(g, periods, options)]
     y = sample.outcome(outcome.name, gaps=True)
-    work = _Work(sample, outcome, options, periods, first, y, cells, notes + more)
+    work = _Work(sample, outcome, options, periods, first, y, cells, said)
     seen = None if np.isfinite(y.sum()) else ~np.isnan(y[used])
     if seen is None or seen.all():
         _whole(work)

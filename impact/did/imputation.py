@@ -64,7 +64,7 @@ def att_gt(sample: Sample, *, outcome: Names = None, anticipation: float = 0) ->
     Raises
     ------
     ValueError
-        No adoption or no outcome over time; periods unevenly spaced; nobody seen both before and after adoption;
+        No adoption or no outcome over time; nobody seen both before and after adoption;
         nobody to compare with.
 
     **References**: borusyak2024.

@@ -24,33 +24,6 @@ SMALL = 10
 """Adoption groups of fewer units than this get a word of caution."""
 
 
-def periods_of(sample: Sample, outcome: Outcome) -> tuple[Array, list[str]]:
-    """(T,) the periods of an outcome, of which there must be two, and a note on those that were not observed."""
-    periods = sample.periods[outcome.name]
-    if len(periods) < 2:
-        raise ValueError(
-            f"`{outcome.name}` is seen in {len(periods)} period: a difference in differences needs at least two, "
-            "one of them before adoption."
-        )
-    steps = np.diff(periods)
-    if np.allclose(steps, steps[0]):
-        return periods, []
-    usual = float(np.min(steps))
-    wide = np.flatnonzero(steps > usual * (1 + 1e-8))
-    if np.allclose(steps / usual, np.round(steps / usual)):
-        absent = [p for j in wide for p in np.arange(periods[j] + usual, periods[j + 1] - usual / 2, usual)]
-        which = f"{len(absent)} periods in between were not observed ({_some(absent)})"
-        which = which if len(absent) > 1 else f"the period {absent[0]:g} was not observed"
-    else:
-        verb = "is" if len(wide) == 1 else "are"
-        which = f"{len(wide)} of {len(steps)} gaps {verb} wider than the narrowest, of {usual:g}"
-    return periods, [
-        f"The periods of `{outcome.name}` are not evenly spaced: {which}. Time since adoption is counted in the "
-        "periods' own numbers, an effect at a time rests on the groups observed then, and a change over a wide gap "
-        "counts as one."
-    ]
-
-
 def said(
     sample: Sample, outcome: Outcome, whom: str, group: Array, time: Array, first: Array, why: Mapping[int, str]
 ) -> list[str]:

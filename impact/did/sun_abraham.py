@@ -53,7 +53,7 @@ def att_gt(sample: Sample, *, outcome: Names = None, comparison: str = "never", 
     Raises
     ------
     ValueError
-        No adoption or no outcome over time; periods unevenly spaced; nobody to compare with.
+        No adoption or no outcome over time; nobody to compare with.
 
     **References**: sun2021.
 

@@ -75,7 +75,7 @@ def att(
     Raises
     ------
     ValueError
-        No adoption or no outcome over time; periods unevenly spaced; treatment that cannot be told from the
+        No adoption or no outcome over time; treatment that cannot be told from the
         effects of units and periods; an option that is not one of those listed; conventional errors of several
         outcomes, or with estimated weights.
 
