@@ -274,6 +274,12 @@ def test_outcomes_asked_together_have_a_joint_covariance():
         np.testing.assert_allclose(found.vcov / found.vcov[0, 0], [[1, -1], [-1, 1]], atol=1e-5)
 
 
+def test_placebos_of_another_size_are_said_to_be_so():
+    table = areas(treated=4).assign(region=lambda d: np.where(d["start"].notna(), 0, d["area"]) + d["area"] % 2 * 100)
+    found = synthetic.att(sample_of(table, cluster="region"), errors="placebo", draws=20)
+    assert any("Treated clusters have 2.0 units on average and comparison clusters 1.0" in n for n in found.notes)
+
+
 def test_no_name_unless_asked_for():
     table = areas(treated=1).assign(area=[f"Area {k:02d}" for k in range(24)])
     sample = sample_of(table)
