@@ -68,7 +68,7 @@ def test_proposition_99_as_published(method, published, error):
     assert np.quantile(drawn, 0.005) < error < np.quantile(drawn, 0.995)
     if method == "synthetic_control":
         best = synthetic.att(sample, method=method, solver="exact")
-        np.testing.assert_allclose(best.value, -19.513630, atol=1e-5)  # the optimum, by scipy's SLSQP as well
+        np.testing.assert_allclose(best.value, -19.513630, atol=1e-5)  # the optimum
         assert any("−19.51 rather than −19.62" in n for n in found.notes)
 
 
