@@ -65,7 +65,7 @@ def att(
     rng : seed or numpy Generator
     solver : ``"frank_wolfe"`` or ``"exact"``
         The published software stops its search for weights before the optimum; its digits are the default.
-        ``"exact"`` gives the weights that the equations define, in a tenth of the time. A note says where the two
+        ``"exact"`` gives the weights that the equations define, in a fraction of the time. A note says where the two
         differ. "augmented" is always exact.
 
     Returns
@@ -104,8 +104,8 @@ def att(
 
     Frank-Wolfe as published takes at most 10,000 steps. On Proposition 99 it stops at -15.60383 where the optimum is
     -15.60540 (synthetic DiD), and at -19.61966 where the optimum is -19.51363 (synthetic control): the objective is
-    within 1 per cent of its least there, and the effect half a per cent off. Draws use the optimum either way: the
-    standard error by placebos differs in the fourth digit.
+    within about 1 per cent of its least there, and the effect half a per cent off. Draws use the optimum either way:
+    the standard error by placebos differs in the fourth digit.
 
     Synthetic control here matches outcomes before adoption alone. With other predictors, the published method chooses
     the predictors' weights by a search that has many local ends, which software settles differently; with all

@@ -104,7 +104,7 @@ def _one(sample: Sample, outcome: Outcome, options: Options, keys: Array, seed: 
         # At the optimum, whatever the solver: their spread is the same to three digits, in a fraction of the time.
         drawn = synthetic_panel.again(panel, [part._replace(solver="exact") for part in parts], copies)
     notes += [*_whom(panel, fits, outcome, options.method), *_missed(panel, cells, parts, outcome, options)]
-    notes += _erratic(panel, parts, outcome) if errors == "placebo" else []
+    notes += [*_erratic(panel, parts, outcome), *_sizes(panel)] if errors == "placebo" else []
     return Found(outcome, periods, panel, parts, fits, cells, drawn, errors, tuple(notes))
 
 
@@ -190,6 +190,19 @@ def _erratic(panel: Panel, parts: list[Block], outcome: Outcome) -> list[str]:
         f"From period to period before adoption `{outcome.name}` changes {ratio:.1f} times as much among the treated "
         "as among comparison units: the error that placebos give is too small."
     ])]  # fmt: skip
+
+
+def _sizes(panel: Panel) -> list[str]:
+    """Whether placebo clusters have fewer or more units than the treated, and so other errors."""
+    held, free = synthetic_panel.clusters_of(panel)
+    each, theirs = (panel.group != NEVER).sum() / held.sum(), (panel.group == NEVER).sum() / len(free)
+    if not max(each / theirs, theirs / each) > ERRATIC:
+        return []
+    return [
+        f"Treated clusters have {each:.1f} units on average and comparison clusters {theirs:.1f}: placebos are means "
+        f"of {'fewer' if each > theirs else 'more'} units, and their error is "
+        f"too {'large' if each > theirs else 'small'}."
+    ]
 
 
 def _missed(panel: Panel, cells: Cells, parts: list[Block], outcome: Outcome, options: Options) -> list[str]:

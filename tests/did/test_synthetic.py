@@ -68,7 +68,7 @@ def test_proposition_99_as_published(method, published, error):
     assert np.quantile(drawn, 0.005) < error < np.quantile(drawn, 0.995)
     if method == "synthetic_control":
         best = synthetic.att(sample, method=method, solver="exact")
-        np.testing.assert_allclose(best.value, -19.513630, atol=1e-5)  # the optimum, by scipy's SLSQP as well
+        np.testing.assert_allclose(best.value, -19.513630, atol=1e-5)  # the optimum
         assert any("−19.51 rather than −19.62" in n for n in found.notes)
 
 
@@ -272,6 +272,12 @@ def test_outcomes_asked_together_have_a_joint_covariance():
         found = synthetic.att(sample, errors=errors, draws=40, solver="exact")
         np.testing.assert_allclose(found.value[1], -found.value[0], rtol=1e-6)
         np.testing.assert_allclose(found.vcov / found.vcov[0, 0], [[1, -1], [-1, 1]], atol=1e-5)
+
+
+def test_placebos_of_another_size_are_said_to_be_so():
+    table = areas(treated=4).assign(region=lambda d: np.where(d["start"].notna(), 0, d["area"]) + d["area"] % 2 * 100)
+    found = synthetic.att(sample_of(table, cluster="region"), errors="placebo", draws=20)
+    assert any("Treated clusters have 2.0 units on average and comparison clusters 1.0" in n for n in found.notes)
 
 
 def test_no_name_unless_asked_for():
