@@ -65,7 +65,7 @@ def compare(
 
     **Assumptions**: without treatment, treated and untreated areas would have changed alike on average, given the
     study's covariates. None of these methods is valid if the areas were chosen for a change that was under way: in
-    simulated trials sought where unemployment had grown most, they reject a true null 7 to 11 times in 100 (and the
+    simulated trials sought where unemployment had grown most, they reject a true null 7 to 13 times in 100 (and the
     robust t 28 times); with that growth and population as covariates 3 to 5 times, but there nothing else had mattered.
 
     Parameters
