@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Array = np.ndarray
+MANY = 2_000  # clusters beyond which it does not matter how large each is
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ class Estimate:
         about["counts"] = _counts(sample, int(cluster.max()) + 1)
         kept = slice(None) if live.all() else live  # nothing is copied where everybody counts
         if rests_on is not None:
-            small = _arms(scores[kept], cluster, rests_on[kept], direct[kept], fitted)
+            small = _arms(scores[kept], cluster, rests_on[kept], direct[kept], sample.weights[kept], fitted)
             about["notes"] = (*about["notes"], *caution(_lone(small, sample)))
         return cls(_index(labels, len(value)), value, scores[kept], sample.unit[kept], cluster, small=small, **about)
 
@@ -365,12 +366,21 @@ class Estimate:
         return self  # frozen; a copy by pickling would lose the scores
 
 
-def _arms(scores: Array, cluster: Array, rests_on: Array, direct: Array, fitted: int) -> Arms:
-    """The reference by arms: which clusters hold the treated units that a value rests on, and which the others."""
+def _arms(scores: Array, cluster: Array, rests_on: Array, direct: Array, weights: Array, fitted: int) -> Arms:
+    """The reference by arms: what part clusters have in the treated units a value rests on, and in the others."""
     sums = inference.cluster_sums(scores, cluster)
-    treated = inference.cluster_sums(rests_on, cluster) > 0
-    others = inference.cluster_sums(direct & ~rests_on, cluster) > 0
+    if len(sums) > MANY:
+        treated, others = (inference.cluster_sums(side, cluster) > 0 for side in (rests_on, direct & ~rests_on))
+    else:
+        treated, others = (_shares(side * weights[:, None], cluster) for side in (rests_on, direct & ~rests_on))
     return Arms(sums, treated, others, fitted)
+
+
+def _shares(weights: Array, cluster: Array) -> Array:
+    """(G, k): the part that each cluster has in the weights (n, k) of one side."""
+    held = inference.cluster_sums(weights, cluster)
+    whole = held.sum(axis=0)
+    return np.asarray(held / np.where(whole > 0, whole, 1.0))
 
 
 def _lone(small: Arms, sample: Sample) -> list[str]:
