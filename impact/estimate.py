@@ -49,7 +49,8 @@ class Estimate:
     null : the value of no effect, for statistics and p values; None for levels, which have none
     kind : how it is drawn: points, path or steps
     axes : words for the axes and headings, by column
-    options : for the drawing, such as the numbers at risk under curves
+    options : for the drawing, such as the numbers at risk under curves; and ``measured_from``, in words, where
+        effects before adoption are not measured from one period
     percent : whether the values are probabilities, shown in per cent
     references, notes : keys of the bibliography; what to keep in mind
 
@@ -307,7 +308,7 @@ class Estimate:
         words["percent"] = self.percent
         if self.kind != "steps":
             words["null"] = self.null
-        own = {k: pd.DataFrame(v) if isinstance(v, Mapping) else v for k, v in self.options.items()}
+        own = {k: pd.DataFrame(v) if isinstance(v, Mapping) else v for k, v in self.options.items() if k != "measured_from"}
         return figures.draw(frame, self.kind, ax=ax, **{**words, **own, **options})
 
     def to_html(self) -> str:

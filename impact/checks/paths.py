@@ -116,7 +116,13 @@ class Steady(NamedTuple):
 
 
 def steady(path: Estimate, early: Array, anticipation: float) -> Steady | None:
-    """How a steady divergence shows in a path; None where errors are not known, or outcomes have different units."""
+    """How a steady divergence shows in a path.
+
+    None where errors are not known, outcomes have different units, or effects before adoption are measured from
+    several periods at once, of which the path says no more than that.
+    """
+    if path.options.get("measured_from") == "all earlier periods":
+        return None
     if "outcome" in path.index and path.index["outcome"].nunique() > 1:
         return None
     if not len(early) or not np.isfinite(path.vcov[np.ix_(early, early)]).all():

@@ -131,7 +131,8 @@ def event_study(
     **References**: borusyak2024.
     """
     arguments.number(leads, "leads", least=0, whole=True, optional=True)
-    return _quantities(sample, outcome, anticipation, leads).event_study(balance)
+    found = _quantities(sample, outcome, anticipation, leads).event_study(balance)
+    return found.about(options={"measured_from": "all earlier periods"})
 
 
 def by_group(sample: Sample, *, outcome: Names = None, anticipation: float = 0) -> Estimate:

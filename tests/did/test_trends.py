@@ -126,3 +126,11 @@ def test_levels_and_single_numbers_are_refused():
         parallel_trends(levels)
     with pytest.raises(ValueError, match="A level is between 0 and 1"):
         parallel_trends(path(), level=5)
+
+
+def test_effects_measured_from_all_earlier_periods_are_tested_and_no_divergence_is_read_off_them():
+    from impact.did import imputation
+
+    check = parallel_trends(path(n=300, estimator=imputation.event_study, leads=2))
+    assert "2 effects before adoption are not told from zero" in check.reason
+    assert "steady divergence" not in check.reason and len(check.notes) == 1
