@@ -308,7 +308,8 @@ class Estimate:
         words["percent"] = self.percent
         if self.kind != "steps":
             words["null"] = self.null
-        own = {k: pd.DataFrame(v) if isinstance(v, Mapping) else v for k, v in self.options.items() if k != "measured_from"}
+        drawn = {k: v for k, v in self.options.items() if k != "measured_from"}
+        own = {k: pd.DataFrame(v) if isinstance(v, Mapping) else v for k, v in drawn.items()}
         return figures.draw(frame, self.kind, ax=ax, **{**words, **own, **options})
 
     def to_html(self) -> str:
