@@ -91,9 +91,7 @@ def unit_weights(of: Block, w: Array, target: Array) -> Array:
         early, target = early - early.mean(axis=1, keepdims=True), target - target.mean(axis=1, keepdims=True)
     middle = share.mean(axis=0) @ early  # common to all: changes nothing but the size of the numbers
     early, target = early - middle, target - middle
-    with np.errstate(divide="ignore"):
-        pull = of.before * of.zeta**2 / w
-    pull = np.where(w > 0, pull, np.inf)
+    pull = np.divide(of.before * of.zeta**2, w, out=np.full(w.shape, np.inf), where=w > 0)
     found = _solved(of, simplex.Problems(early @ early.T, target @ early.T, pull, share), of.before)
     return augmented(early, w, target, found, np.array([of.ridge]))[:, 0] if of.method == "augmented" else found
 

@@ -52,6 +52,7 @@ class Answers:
         arguments.seed(rng, "rng")
         arguments.number(draws, "draws", least=2, most=1e6, whole=True)
         outcomes = measured_over_time(sample, outcome)
+        sample = sample.take(_by_label(sample.unit))  # what is drawn depends on labels, not on the order of rows
         people = None if population is None else few_places.people(sample, population)
         ask = Ask(few_places.Places.of(sample, neighbours, coordinates), people, aim, level, int(draws), rng)
         found = []
@@ -163,3 +164,8 @@ def _counted(rejected: int, valid: int, null: float, p: Array) -> str:
         which = f"all {valid} valid methods reject" if rejected else f"none of {valid} valid methods rejects"
         return f"{which} {what} ({between})"
     return f"{rejected} of {valid} valid methods reject {what} and {valid - rejected} do not ({between})"
+
+
+def _by_label(labels: Array) -> Array:
+    """The rows in the order of their labels."""
+    return np.argsort(labels.astype(str) if labels.dtype == object else labels, kind="stable")

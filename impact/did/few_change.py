@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from impact.core import arguments
+from impact.core.linear import coordinates
 from impact.did.cells import first_seen, periods_of
 from impact.sample import Sample, caution
 from impact.study import Outcome
@@ -60,6 +61,7 @@ class Change:
         if sample.nuisance is not None:
             notes += ["The weights were estimated, and are taken as given here."]
         matrix = sample.outcome(outcome.name)[live]
+        _refuse_nothing(sample, outcome, matrix, live)
         area = np.full(len(sample), -1)
         area[treated] = np.unique(sample.cluster[treated], return_inverse=True)[1]
         return cls(
@@ -70,7 +72,7 @@ class Change:
             late=matrix[:, late],
             treated=treated[live],
             weights=sample.weights[live],
-            covariates=sample.covariates[live],
+            covariates=coordinates(sample.covariates[live], sample.weights[live]).of(sample.covariates[live]),
             cluster=np.unique(sample.cluster[live], return_inverse=True)[1],
             area=area[live],
             said=f"mean of {_periods(len(late))} from adoption less mean of {_periods(len(early))} before",
@@ -118,4 +120,19 @@ def _refuse_nobody(sample: Sample, outcome: Outcome, live: Array, treated: Array
         raise ValueError(
             f"{others} of {int(live.sum())} units of `{outcome.name}` are never treated while observed, and errors are "
             "read off at least 2 such units: add units that are never treated."
+        )
+
+
+def _refuse_nothing(sample: Sample, outcome: Outcome, matrix: Array, live: Array) -> None:
+    """Changes that do not vary, or a single cluster, from which nothing can be inferred."""
+    change = matrix - matrix[:, :1]
+    if not np.ptp(change, axis=0).any():
+        raise ValueError(
+            f"`{outcome.name}` changes by the same amount in all {len(matrix)} units: no error can be read off them; "
+            "check the outcome."
+        )
+    if len(np.unique(sample.cluster[live])) < 2:
+        raise ValueError(
+            f"All {len(matrix)} units belong to 1 cluster (`{sample.study.cluster or sample.study.unit}`), so no error "
+            "can be computed: name a finer cluster."
         )
