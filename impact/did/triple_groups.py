@@ -95,7 +95,7 @@ class Affected(NamedTuple):
         never = ~np.isin(first, treated) & (first > treated.min())
         corner = np.empty(arms.sums.shape, int)
         for k in range(arms.sums.shape[1]):
-            adopts = np.isin(first, first[arms.treated[:, k]])
+            adopts = np.isin(first, first[arms.treated[:, k] > 0])
             # A mean of one unit leaves it no score: who belongs to a group is told by that, not by the score.
             corner[:, k] = np.where(adopts | never | (arms.sums[:, k] != 0), 2 * ~adopts + ~mark, -1)
         small = Corners(arms.sums, corner, arms.fitted)
