@@ -137,7 +137,7 @@ def _affordable(cluster: Array, panel: Panel, terms: Terms) -> bool:
 def regression(
     outcome: Outcome, panel: Panel, terms: Terms, options: Options, *, all_observations: bool
 ) -> Regression | Collapsed:
-    """The regression of an outcome on the terms: by groups treated alike where that is the same, else by observations."""
+    """The regression of an outcome on the terms: by groups treated alike if that is the same, or by observations."""
     y, pattern, within = panel.outcome, terms.pattern, options.effects == "within"
     if not within:
         y, pattern = np.diff(y, axis=1), np.diff(pattern, axis=1)
