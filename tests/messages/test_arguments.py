@@ -148,7 +148,8 @@ def calls() -> Iterator[Any]:
                     key = (f.__module__, name, repr(value))
                     marks = (pytest.mark.slow,) if key in tried else ()
                     tried.add(key)
-                    about = f"{walk.name(f)}, {name}={value!r}"[:90]
+                    shown = getattr(value, "__name__", None) or repr(value)
+                    about = f"{walk.name(f)}, {name}={shown}"[:90]
                     yield pytest.param(f, staggered, name, value, id=about, marks=marks)
 
 
