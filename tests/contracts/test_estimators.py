@@ -24,18 +24,22 @@ DESIGNS = walk.functions("Sample")
 
 
 def cases() -> Iterator[Any]:
-    """In the fast lane the quantities of one module, which share their cells, take turns at the samples."""
+    """In the fast lane the functions of one module take turns at the samples; in the slow one all are tried on all.
+
+    In did, where they share their cells, each is tried on one; elsewhere on two.
+    """
     turn: dict[str, int] = {}
     for f in ESTIMATORS:
         place = turn[f.__module__] = turn.get(f.__module__, -1) + 1
         labels = list(walk.samples_for(f))
+        each = 1 if f.__module__.split(".")[1] == "did" else 2
         for j, label in enumerate(labels):
-            fast = f.__module__.split(".")[1] != "did" or (j - place) % len(labels) == 0
+            fast = (j - each * place) % len(labels) < each
             yield pytest.param(f, label, id=f"{walk.name(f)} on {label}", marks=() if fast else pytest.mark.slow)
 
 
-# After every design one estimator of each topic is tried in the fast lane, on every sample; in the slow one all of
-# them, each on one sample, which takes turns.
+# After every design one estimator of each topic is tried in the fast lane, on one sample, which takes turns, and on
+# every sample in the slow one; there all others are tried too, on one sample each.
 TRIED = ("matching.means.difference", "survival.aalen_johansen.risk_difference", "did.callaway_santanna.att")
 
 
@@ -43,8 +47,9 @@ def on_designs() -> Iterator[Any]:
     for i, f in enumerate(ESTIMATORS):
         labels = list(walk.samples_for(f))
         for j, design in enumerate(DESIGNS):
-            fast = walk.name(f) in TRIED
-            for label in labels if fast else [labels[(i + j) % len(labels)]]:
+            now = labels[(i + j) % len(labels)]
+            for label in labels if walk.name(f) in TRIED else [now]:
+                fast = walk.name(f) in TRIED and label == now
                 name = f"{walk.name(f)} after {walk.name(design)} on {label}"
                 yield pytest.param(f, design, label, id=name, marks=() if fast else pytest.mark.slow)
 

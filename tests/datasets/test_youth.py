@@ -18,7 +18,7 @@ from impact import Outcome, Study, emulate
 from impact.datasets import youth
 from impact.datasets.youth import CONTRACTS, EXITS, FOLLOWED, LONGEST, PANEL, REGIONS, Youth
 
-SPECIFICATION = Path("/work/shared/simulators/youth.py")
+SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "simulators" / "youth.py"
 FEW = 3_000
 
 

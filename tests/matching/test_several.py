@@ -304,8 +304,9 @@ ELSEWHERE = [
     f
     for kind in ("Sample", "Estimate", "Check")
     for f in walk.functions(kind)
-    if walk.subject(f) == "Sample" and "several" not in f.__module__ and f.__module__.split(".")[1] != "did"
-]
+    if walk.subject(f) == "Sample" and "several" not in f.__module__ and not walk.staggered(f)
+    and "synthetic_fit" not in f.__module__
+]  # fmt: skip
 
 
 @quiet
