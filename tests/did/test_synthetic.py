@@ -18,7 +18,8 @@ from impact.did import synthetic
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only:impact.ImpactWarning")
 
-DATA = Path(os.environ.get("IMPACT_REFERENCE", "/work/shared/reference")) / "data" / "california_prop99.csv"
+BESIDE = Path(__file__).resolve().parents[3] / "shared" / "reference"
+DATA = Path(os.environ.get("IMPACT_REFERENCE", BESIDE)) / "data" / "california_prop99.csv"
 SMOKING = pytest.mark.skipif(not DATA.exists(), reason="the reference data are not here")
 
 
