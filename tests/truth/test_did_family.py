@@ -153,7 +153,7 @@ def test_five_treated_of_twenty_with_autocorrelated_errors(covariates):
         "two_by_two": lambda s: two_by_two.att(s, method="reg"),
     }
     held = dict.fromkeys(asked, 0)
-    reps = 1000
+    reps = 500
     for _ in range(reps):
         y = rng.normal(size=(20, 1)) + autocorrelated(rng, 20)
         table = pd.DataFrame({"id": range(20), "g": [5, 5, 7, 7, 7] + [np.nan] * 15, "x": rng.normal(size=20)})
@@ -165,13 +165,13 @@ def test_five_treated_of_twenty_with_autocorrelated_errors(covariates):
             low, high = f(sample).interval()
             held[name] += bool(low[0] <= 0 <= high[0])
     print({name: count / reps for name, count in held.items()})
-    assert all(0.93 <= count / reps <= 0.975 for count in held.values()), held
+    assert all(0.925 <= count / reps <= 0.98 for count in held.values()), held
 
 
 @pytest.mark.parametrize("sizes", [(5, 5, 10, 10), (15, 4, 40, 40), (40, 40, 4, 40)])
 def test_few_units_in_one_of_the_four_groups(sizes):
     rng = np.random.default_rng(26)
-    n, reps, held = sum(sizes), 1000, 0
+    n, reps, held = sum(sizes), 500, 0
     ends = np.cumsum(sizes)
     place = np.arange(n)
     affected = (place < ends[0]) | ((place >= ends[1]) & (place < ends[2]))
@@ -184,4 +184,4 @@ def test_few_units_in_one_of_the_four_groups(sizes):
         low, high = triple.att(emulate(study, table)).interval()
         held += bool(low[0] <= 0 <= high[0])
     print(f"{sizes}: covered {held / reps}")
-    assert 0.925 <= held / reps <= 0.975, held / reps
+    assert 0.92 <= held / reps <= 0.985, held / reps

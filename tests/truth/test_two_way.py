@@ -73,7 +73,7 @@ def usual(y, first):
     ],
 )
 def test_with_few_treated_units_intervals_cover_where_the_usual_ones_do_not(n, starts, ratio, least, most):
-    rng, reps = np.random.default_rng(3), 2000
+    rng, reps = np.random.default_rng(3), 800
     sample = sample_of(n, starts)
     held, others = 0, np.zeros(3)
     for _ in range(reps):
