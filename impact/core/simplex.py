@@ -94,12 +94,16 @@ def best(problems: Problems) -> Array:
 
 def _one(square: Array, cross: Array) -> Array:
     """The optimum of ``x' square x - 2 cross' x``: with ``square`` R'R, the point nearest to R'^-1 cross."""
-    from scipy.optimize import nnls
+    from scipy.optimize import lsq_linear, nnls
 
     root, aim = _root(square, cross)
     gaps = root - aim[:, None]
     size = np.abs(gaps).max(initial=0) or 1.0
-    x, _ = nnls(np.vstack([gaps / size, np.ones(len(cross))]), np.append(np.zeros(len(gaps)), 1.0))
+    rows, target = np.vstack([gaps / size, np.ones(len(cross))]), np.append(np.zeros(len(gaps)), 1.0)
+    try:
+        x, _ = nnls(rows, target)
+    except RuntimeError:  # scipy before 1.15 may go round in circles where there is little to choose from
+        x = np.maximum(lsq_linear(rows, target, bounds=(0, np.inf), method="bvls").x, 0)
     return np.asarray(x / x.sum())
 
 
