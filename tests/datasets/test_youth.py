@@ -130,7 +130,8 @@ def test_waves_are_staggered_and_their_truth_starts_with_them(waves):
     assert table["adoption"].dropna().nunique() == 3
     started = waves.regions.set_index(["region", "month"])["adoption"]
     truth = waves.regional_truth.set_index(["region", "month"])
-    before = ~np.asarray(truth.index.get_level_values("month") >= started.loc[truth.index.unique()].reindex(truth.index))
+    adopted = started.loc[truth.index.unique()].reindex(truth.index)
+    before = ~np.asarray(truth.index.get_level_values("month") >= adopted)
     assert (truth["difference"][before] == 0).all() and (truth["difference"][~before] != 0).any()
     never = waves.regions[waves.regions["adoption"].isna()]
     assert (never["joined"] == 0).all()
