@@ -128,7 +128,7 @@ def staggered(rng, n):
 
 
 @pytest.mark.filterwarnings("ignore::impact.ImpactWarning")
-@pytest.mark.parametrize("n", [60, 200, 400])
+@pytest.mark.parametrize("n", [60])  # 200 and 400 with more leads: test_did
 def test_the_joint_test_of_trends_has_its_size(n):
     """Four effects before adoption, of which the earliest rests on a fifth of the units; errors persist."""
     rng, reps = np.random.default_rng(n), 600
