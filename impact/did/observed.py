@@ -43,6 +43,12 @@ def observed(sample: Sample, outcome: Outcome, anticipation: float) -> Observed:
     first, notes = first_seen(sample, outcome, periods, anticipation)
     y = sample.outcome(outcome.name, gaps=True)
     seen = np.isfinite(y)
+    if (seen.sum(axis=1) <= 1).all():
+        raise ValueError(
+            f"Each of {len(seen):,} units is seen in one period of `{outcome.name}`, so that no unit's level without "
+            "the programme can be told: use callaway_santanna, sun_abraham, two_way or two_by_two, which take repeated "
+            "cross-sections."
+        )
     before = seen & (periods + anticipation < first[:, None])
     used = (sample.weights > 0) & np.isfinite(np.maximum(first, periods[0]))
     lost = used & (first <= periods[-1]) & ~before.any(axis=1)

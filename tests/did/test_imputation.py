@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from impact import Outcome, Study, emulate
-from impact.did import imputation
+from impact.did import extended, imputation
 from tests.did.test_callaway_santanna import T, offices, sample_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::impact.ImpactWarning")
@@ -122,3 +122,11 @@ def test_it_finds_the_truth_where_trends_follow_the_covariate():
     path = imputation.event_study(sample_of(offices(n=6000, seed=3), covariates="need"), leads=2)
     truth = np.r_[0, 0, 1 + 0.5 * np.arange(4)]
     assert (np.abs(path.value - truth) < 4 * path.std_error).all()
+
+
+@pytest.mark.parametrize("estimator", [imputation.att, extended.att])
+def test_repeated_cross_sections_are_sent_to_estimators_that_take_them(estimator):
+    long = long_of(offices(300))
+    once = long[long["t"] == 1 + long["office"] % T]
+    with pytest.raises(ValueError, match="Each of 300 units is seen in one period of `placed`.*two_by_two"):
+        estimator(panel_of(once))
